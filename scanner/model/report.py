@@ -1,0 +1,111 @@
+"""What does a finished run say? The keys of report.json and of ``--json``; other programs read them."""
+
+from enum import StrEnum
+
+from scanner.model.base import Value
+from scanner.model.slide import Preparation
+
+
+class Outcome(StrEnum):
+    """What happens to the glass."""
+
+    DONE = "done"
+    RERUN = "rerun"
+    EMPTY = "empty"
+    IDENTITY_CONFLICT = "identity-conflict"
+    PROCESS_REVIEW = "process-review"
+
+
+class Verdict(StrEnum):
+    """What happens to the case."""
+
+    NEGATIVE_EXCLUDED = "negative-excluded"
+    REVIEW = "review"
+    URGENT = "urgent"
+    UNSATISFACTORY = "unsatisfactory"
+    INCOMPLETE = "incomplete"
+
+
+class TileCounts(Value):
+    """planned = captured + skipped + failed; ``retaken`` counts tiles that a further plan took again."""
+
+    planned: int = 0
+    captured: int = 0
+    skipped: int = 0
+    failed: int = 0
+    retaken: int = 0
+
+
+class Seconds(Value):
+    """``scan``: first survey move → last frame. ``floor``: what the hardware alone needs for it.
+
+    ``focus``: the part of the floor that only focusing needs. ``tail``: last frame → everything complete.
+    """
+
+    scan: float = 0.0
+    floor: float = 0.0
+    focus: float = 0.0
+    tail: float = 0.0
+
+
+class SlideResult(Value):
+    """One slide of ``rackscan run --json``."""
+
+    slot: int
+    slide_id: str
+    outcome: Outcome
+    verdict: Verdict
+    image: str | None = None
+    tiles: TileCounts = TileCounts()
+    seconds: Seconds = Seconds()
+    frames_per_tile: float = 0.0
+    sample_covered: float | None = None
+    cells: int = 0
+    peak_bytes: int = 0
+
+
+class RunResult(Value):
+    """``rackscan run --json``."""
+
+    run: str
+    slides: tuple[SlideResult, ...]
+
+
+class Quality(Value):
+    """Counts of focus states over the accepted tiles, and the pairs that placed them."""
+
+    focus_states: dict[str, int] = {}
+    pairs_measured: int = 0
+    pairs_held: int = 0
+    tiles_held: int = 0
+
+
+class FocusPointFact(Value):
+    """A point of the focus survey: slide µm, its height and how sure."""
+
+    x_um: float
+    y_um: float
+    z_um: float | None
+    sigma_um: float | None
+    state: str
+    reason: str = ""
+
+
+class SlideReport(SlideResult):
+    """slides/SLOT-RUNID/report.json: the result, its reasons, and what the report page draws.
+
+    ``reasons`` say in words why the verdict and outcome are what they are. ``accession`` stays in the local report.
+    """
+
+    preparation: Preparation = Preparation.THINPREP
+    accession: str | None = None
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    slide_score: float | None = None
+    operating_point: float | None = None
+    detector: str | None = None
+    um_per_px: float | None = None
+    canvas_um: tuple[float, float, float, float] | None = None
+    quality: Quality = Quality()
+    focus_points: tuple[FocusPointFact, ...] = ()
+    cpu_ms_per_tile: dict[str, float] = {}

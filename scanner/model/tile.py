@@ -1,0 +1,100 @@
+"""What travels down the road: a frame, the tile it belongs to, and what was judged of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.model.plan import PlannedTile
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class FocusState(StrEnum):
+    """How far a tile lies from the height where its own sharpness curve peaks."""
+
+    SHARP = "sharp"
+    USABLE = "usable"
+    UNREADABLE = "unreadable"
+    NO_SAMPLE = "no-sample"
+    UNMEASURED = "unmeasured"
+
+    @property
+    def soft(self) -> bool:
+        """With sample and not sharp: worth a second plan."""
+        return self in (FocusState.USABLE, FocusState.UNREADABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the camera gave at one z.
+
+    ``pixels`` are raw camera pixels, (h, w, 3) or (h, w), uint8 or uint16. ``x_um``, ``y_um`` is where the stage
+    reported to be (stage µm), ``z_um`` the reported height; times are seconds since the slide's scan began.
+    """
+
+    pixels: Pixels
+    x_um: float
+    y_um: float
+    z_um: float
+    t_trigger_s: float
+    t_read_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TileFocus:
+    """A tile's own focus answer: the height it was captured at, its signed defocus where measured, and how sure."""
+
+    state: FocusState
+    z_um: float
+    sigma_um: float
+    best_z_um: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One capture of a planned tile: acknowledged by the ledger, its pixels in the spool.
+
+    ``frame`` is None when the spool no longer holds the pixels (a resume, all of its blocks are written).
+    ``reported_x_um``/``reported_y_um`` are slide µm of the field's centre as read back.
+    """
+
+    planned: PlannedTile
+    plan: int
+    attempt: int
+    frame: Frame | None
+    content: str
+    reported_x_um: float
+    reported_y_um: float
+    focus: TileFocus
+    frames: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(tile, plan): a tile is accepted at most once in a plan."""
+        return self.planned.tile, self.plan
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfPlan:
+    """Follows the last tile of a plan down the road, so that every step may settle what it held for it."""
+
+    plan: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A tile with upright, flat-field-corrected pixels and its quality.
+
+    ``pixels`` (h, w, 3) or (h, w) of the camera's dtype, or None like the tile's frame. ``quality`` is the share of
+    the tile that holds sample times its relative sharpness, 0..1. ``sample`` says which edges still hold sample.
+    """
+
+    tile: Tile
+    pixels: Pixels | None
+    quality: float
+    sample_share: float
+    sample_edges: tuple[bool, bool, bool, bool]
