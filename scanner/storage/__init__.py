@@ -1,0 +1,1 @@
+"""Where do facts and images live on disk, and how are they read back?"""
