@@ -1,0 +1,1 @@
+"""What is captured: label, sample, focus and the loop over a plan."""

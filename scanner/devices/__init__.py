@@ -1,0 +1,1 @@
+"""What moves, shines and sees, behind small protocols."""

@@ -59,12 +59,12 @@ class Rect:
 
     @property
     def right(self) -> float:
-        """x of the right edge."""
+        """The right edge."""
         return self.x + self.w
 
     @property
     def bottom(self) -> float:
-        """y of the bottom edge."""
+        """The bottom edge."""
         return self.y + self.h
 
     @property

@@ -25,7 +25,7 @@ class PlanReason(StrEnum):
 
 
 class Grid(Value):
-    """The lattice all plans of a slide share: field (col, row) is centred at origin + col·step_x + row·step_y, slide µm.
+    """The lattice all plans of a slide share: field (row, col) is centred at origin + (col, row) · step, slide µm.
 
     Rows and columns may be negative: a border plan grows the grid outwards.
     """
@@ -91,7 +91,8 @@ class Plan(Value):
         if not bad:
             return []
         first = bad[0]
-        where = f"{len(bad)} of {len(self.tiles)} fields, the first at {first.x_um / 1000:.2f}, {first.y_um / 1000:.2f} mm"
+        at = f"{first.x_um / 1000:.2f}, {first.y_um / 1000:.2f} mm"
+        where = f"{len(bad)} of {len(self.tiles)} fields, the first at {at}"
         return [
             Problem(
                 f"{where}, lie outside the stage's limits", "choose a smaller region or correct the limits"

@@ -224,10 +224,10 @@ class FlatField(Value):
 
 
 class MeasuredValues(Value):
-    """What ``rackscan profile measure`` writes. ``camera_to_stage`` in stage µm per raw camera px:
+    """What ``rackscan profile measure`` writes.
 
-    what is seen at pixel offset p from the frame's centre comes to the centre after moving the stage by matrix @ p.
-    ``z_sign`` +1: a larger device z is further from the stage.
+    ``camera_to_stage`` in stage µm per raw camera px: what is seen at pixel offset p from the frame's centre comes
+    to the centre after moving the stage by matrix @ p. ``z_sign`` +1: a larger device z is further from the stage.
     """
 
     camera_to_stage: Measured[Matrix] | None = None

@@ -1,0 +1,1 @@
+"""What works on files alone: one module a command."""

@@ -1,0 +1,1 @@
+"""What becomes of a captured tile: pure folds in plan order."""
