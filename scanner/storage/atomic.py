@@ -1,0 +1,57 @@
+"""How does a file appear whole or not at all, also when the process is killed in the middle?
+
+By writing beside it under a name of our own and renaming. Nothing is synced to the platter: this holds against
+``kill -9``, not against a power cut.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scanner.errors import RackscanError
+
+TEMPORARY_SUFFIX = ".rackscan.tmp"
+
+
+def is_temporary(path: Path) -> bool:
+    """Is this a file that a killed writer of ours left behind?"""
+    return TEMPORARY_SUFFIX in path.name
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to; when the block ends well it becomes ``path``, else it is removed.
+
+    Raises:
+        RackscanError: the disk is full, read-only or gone; ``path`` is as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        os.replace(temporary, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Give ``path`` this content (text as UTF-8) in one step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def disk_error(error: OSError, path: Path) -> RackscanError:
+    """What a failed write means to the person who can free the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, mend = "the disk is full", "free space"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        reason, mend = "the folder may not be written to", "make it writable"
+    else:
+        reason, mend = f"the disk failed ({error.strerror or error})", "check the disk"
+    return RackscanError(
+        f"{path}: {reason}; everything acknowledged before is kept; {mend}, then run `rackscan resume`"
+    )
