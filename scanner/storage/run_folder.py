@@ -3,7 +3,6 @@
 ``run.json`` comes first, by rename: a folder without it is no run, a folder with it can be resumed.
 """
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -18,6 +17,7 @@ from scanner.errors import BadInput, DamagedRun, Problem, RackscanError
 from scanner.model.base import Value
 from scanner.model.slide import Rack
 from scanner.storage.atomic import is_temporary, write_atomic
+from scanner.storage.hashes import text_hash
 
 
 class FrozenFile(Value):
@@ -205,11 +205,6 @@ def new_run_id() -> str:
 def slide_id(slot: int, run: str) -> str:
     """The name of a slide in a run, SLOT-RUNID: nothing about a patient."""
     return f"{slot}-{run}"
-
-
-def text_hash(text: str) -> str:
-    """SHA-256 of a text in UTF-8."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _nearest_folder(path: Path) -> Path:

@@ -1,0 +1,431 @@
+"""Does a run folder agree with its ledger in everything? It looks, hashes and counts; it changes nothing.
+
+A run that stopped in the middle is consistent as long as it does not claim more than it has.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import yaozarrs
+
+from scanner.errors import RackscanError
+from scanner.model.base import Value
+from scanner.model.events import Kind
+from scanner.model.report import Outcome
+from scanner.storage.facts import BlockFact, TileFact
+from scanner.storage.hashes import file_hash, text_hash
+from scanner.storage.reader import RunReader, reconcile
+from scanner.storage.run_folder import RunFolder
+from scanner.storage.tables import TILE_COLUMNS, read_table, tiles_table
+
+
+class VerifyProblem(Value):
+    """One contradiction; ``slide_id`` is empty where it concerns the whole run."""
+
+    slide_id: str
+    check: str
+    detail: str
+
+
+class VerifyResult(Value):
+    """``rackscan verify --json``."""
+
+    ok: bool
+    slides: tuple[str, ...]
+    problems: tuple[VerifyProblem, ...]
+
+
+RunCheck = Callable[[RunReader], Iterator[str]]
+SlideCheck = Callable[[RunReader, str], Iterator[str]]
+
+
+def verify(root: Path) -> VerifyResult:
+    """Hold a run folder against its ledger.
+
+    Raises:
+        BadInput: ``root`` is no run folder.
+    """
+    folder = RunFolder.open(root)
+    if not folder.ledger.exists() and not folder.slides.exists():
+        return VerifyResult(ok=True, slides=(), problems=())
+    try:
+        with RunReader.open(root) as reader:
+            slides = reader.slides()
+            problems = tuple(_problems(reader, slides))
+    except RackscanError as error:
+        slides, problems = (), (VerifyProblem(slide_id="", check="ledger", detail=str(error)),)
+    return VerifyResult(ok=not problems, slides=slides, problems=problems)
+
+
+def _problems(reader: RunReader, slides: tuple[str, ...]) -> Iterator[VerifyProblem]:
+    for name, run_check in _RUN_CHECKS.items():
+        for detail in _told(run_check(reader)):
+            yield VerifyProblem(slide_id="", check=name, detail=detail)
+    for slide_id in slides:
+        for name, check in _SLIDE_CHECKS.items():
+            for detail in _told(check(reader, slide_id)):
+                yield VerifyProblem(slide_id=slide_id, check=name, detail=detail)
+
+
+def _told(details: Iterator[str]) -> Iterator[str]:
+    """What a check found, and what kept it from looking further."""
+    try:
+        yield from details
+    except RackscanError as error:
+        yield str(error)
+
+
+def _chain(reader: RunReader) -> Iterator[str]:
+    yield from reader.ledger.verify_chain()
+
+
+def _settings(reader: RunReader) -> Iterator[str]:
+    settings = reader.folder.settings
+    for file in (settings.profile, settings.cfg):
+        if file is not None and text_hash(file.text) != file.sha256:
+            yield f"run.json: the text of {Path(file.path).name} does not have its hash"
+
+
+def _rack_report(reader: RunReader) -> Iterator[str]:
+    result = reader.result()
+    if reader.ledger.latest(Kind.RUN_FINISHED) is None:
+        return
+    if result is None:
+        yield "the run is finished, but its report.json is missing"
+        return
+    if result.run != reader.folder.settings.run:
+        yield f"report.json is of run {result.run}, the folder of run {reader.folder.settings.run}"
+    for slide in result.slides:
+        own = reader.report(slide.slide_id)
+        if own is not None and any(getattr(own, name) != getattr(slide, name) for name in _SAID_TWICE):
+            yield f"report.json says something else of {slide.slide_id} than the slide's own report"
+
+
+def _plans(reader: RunReader, slide_id: str) -> Iterator[str]:
+    tiles, failures = reader.tile_facts(slide_id), reader.failures(slide_id)
+    claimed = _claims_complete(reader, slide_id)
+    captured = {event.key for event in reader.ledger.events(Kind.PLAN_CAPTURED, slide_id)}
+    known = set()
+    for plan in reader.plans(slide_id):
+        known |= {(tile.tile, plan.number) for tile in plan.tiles}
+        problems = reconcile(plan, tiles, failures)
+        if claimed or str(plan.number) in captured:
+            yield from problems
+        else:
+            yield from (problem for problem in problems if "more than once" in problem)
+    for tile in tiles:
+        if (tile.planned.tile, tile.plan) not in known:
+            yield f"tile {tile.planned.tile} was captured for plan {tile.plan}, which does not hold it"
+
+
+def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
+    """Kept frames are all there; without ``--keep-tiles`` those that a resume still needs."""
+    keep = reader.folder.settings.keep_tiles
+    finished = {event.key for event in reader.ledger.events(Kind.TILE_FINISHED, slide_id)}
+    over = _finished(reader, slide_id)
+    for event in reader.ledger.events(Kind.TILE, slide_id):
+        if keep or not (over or event.key in finished):
+            yield from _told(_frame(reader, slide_id, TileFact.from_body(event.body)))
+
+
+def _frame(reader: RunReader, slide_id: str, tile: TileFact) -> Iterator[str]:
+    reader.spool.get(slide_id, tile.planned.tile, tile.plan, tile.attempt, tile.content)
+    yield from ()
+
+
+def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:
+    image = reader.paths(slide_id).image
+    known = set()
+    for event in reader.ledger.events(Kind.BLOCK, slide_id):
+        fact = BlockFact.from_body(event.body)
+        path = image / str(fact.level) / "c" / "0" / str(fact.row) / str(fact.col)
+        known.add(path)
+        if not path.is_file():
+            yield f"block {event.key} of the image is missing"
+        elif file_hash(path) != fact.sha256:
+            yield f"block {event.key} of the image was altered"
+    if _finished(reader, slide_id):
+        found = {path for path in image.glob("*/c/**/*") if path.is_file()}
+        yield from (
+            f"{path.relative_to(image)} in the image is not in the ledger" for path in sorted(found - known)
+        )
+
+
+def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
+    image = reader.paths(slide_id).image
+    report = reader.report(slide_id)
+    if report is not None and report.image is not None and not (reader.folder.root / report.image).is_dir():
+        yield f"the report names {report.image}, which is missing"
+    if not image.exists():
+        return
+    try:
+        yaozarrs.validate_zarr_store(image)
+    except (ValueError, OSError, KeyError) as error:
+        yield f"not a valid OME-Zarr 0.5: {error}"
+
+
+def _tiles_table(reader: RunReader, slide_id: str) -> Iterator[str]:
+    path = reader.paths(slide_id).tiles
+    if not path.is_file():
+        if _finished(reader, slide_id) and reader.plans(slide_id):
+            yield "the slide is finished, but its tiles.parquet is missing"
+        return
+    if not _finished(reader, slide_id):
+        return
+    table, facts = read_table(path, TILE_COLUMNS), tiles_table(reader.ledger, slide_id)
+    for name in TILE_COLUMNS.names:
+        if table.column(name).to_pylist() != facts.column(name).to_pylist():
+            yield f"tiles.parquet differs from the ledger in column {name}"
+
+
+def _findings(reader: RunReader, slide_id: str) -> Iterator[str]:
+    table = reader.findings(slide_id)
+    report = reader.report(slide_id)
+    if report is not None and report.detector is not None and not reader.paths(slide_id).findings.is_file():
+        yield "the slide was searched, but its findings.parquet is missing"
+    if table.column("rank").to_pylist() != list(range(1, table.num_rows + 1)):
+        yield "findings.parquet is not ranked 1, 2, 3 …"
+    scores = np.asarray(table.column("score"), float)
+    if np.any(np.diff(scores) > 0) or np.any((scores < 0) | (scores > 1)):
+        yield "findings.parquet: a score is outside 0..1 or above that of a better rank"
+    if set(table.column("slide_id").to_pylist()) - {slide_id}:
+        yield "findings.parquet holds findings of another slide"
+    captured = {fact.planned.tile for fact in reader.tile_facts(slide_id)}
+    if set(table.column("tile").to_pylist()) - captured:
+        yield "findings.parquet names a tile that was not captured"
+
+
+def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
+    report = reader.report(slide_id)
+    finished = reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id)
+    if finished is None:
+        return
+    if report is None:
+        yield "the slide is finished, but its report.json is missing"
+        return
+    if report.slide_id != slide_id:
+        yield f"report.json is of slide {report.slide_id}"
+    counts = reader.counts(slide_id)
+    if report.tiles != counts:
+        yield f"report.json counts {report.tiles}, the ledger {counts}"
+    for name in ("outcome", "verdict"):
+        said = finished.body.get(name)
+        if said is not None and said != str(getattr(report, name)):
+            yield f"report.json says {name} {getattr(report, name)}, the ledger {said}"
+
+
+def _finished(reader: RunReader, slide_id: str) -> bool:
+    return reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None
+
+
+def _claims_complete(reader: RunReader, slide_id: str) -> bool:
+    """Does the image or the report say that nothing is missing?"""
+    report = reader.report(slide_id)
+    if report is not None and report.outcome is Outcome.DONE and _finished(reader, slide_id):
+        return True
+    return _image_says_complete(reader.paths(slide_id).image)
+
+
+def _image_says_complete(image: Path) -> bool:
+    """Read as plain JSON: what the image claims counts also where it is not valid."""
+    try:
+        attributes = json.loads((image / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        return bool(attributes["rackscan"]["complete"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+_RUN_CHECKS.items():
+        for detail in _told(run_check(reader)):
+            yield VerifyProblem(slide_id="", check=name, detail=detail)
+    for slide_id in slides:
+        for name, check in _SLIDE_CHECKS.items():
+            for detail in _told(check(reader, slide_id)):
+                yield VerifyProblem(slide_id=slide_id, check=name, detail=detail)
+
+
+def _told(details: Iterator[str]) -> Iterator[str]:
+    """What a check found, and what kept it from looking further."""
+    try:
+        yield from details
+    except RackscanError as error:
+        yield str(error)
+
+
+def _chain(reader: RunReader) -> Iterator[str]:
+    yield from reader.ledger.verify_chain()
+
+
+def _settings(reader: RunReader) -> Iterator[str]:
+    settings = reader.folder.settings
+    for file in (settings.profile, settings.cfg):
+        if file is not None and text_hash(file.text) != file.sha256:
+            yield f"run.json: the text of {Path(file.path).name} does not have its hash"
+
+
+def _rack_report(reader: RunReader) -> Iterator[str]:
+    result = reader.result()
+    if reader.ledger.latest(Kind.RUN_FINISHED) is None:
+        return
+    if result is None:
+        yield "the run is finished, but its report.json is missing"
+        return
+    if result.run != reader.folder.settings.run:
+        yield f"report.json is of run {result.run}, the folder of run {reader.folder.settings.run}"
+    for slide in result.slides:
+        own = reader.report(slide.slide_id)
+        if own is not None and any(getattr(own, name) != getattr(slide, name) for name in _SAID_TWICE):
+            yield f"report.json says something else of {slide.slide_id} than the slide's own report"
+
+
+def _plans(reader: RunReader, slide_id: str) -> Iterator[str]:
+    tiles, failures = reader.tile_facts(slide_id), reader.failures(slide_id)
+    claimed = _claims_complete(reader, slide_id)
+    captured = {event.key for event in reader.ledger.events(Kind.PLAN_CAPTURED, slide_id)}
+    known = set()
+    for plan in reader.plans(slide_id):
+        known |= {(tile.tile, plan.number) for tile in plan.tiles}
+        problems = reconcile(plan, tiles, failures)
+        if claimed or str(plan.number) in captured:
+            yield from problems
+        else:
+            yield from (problem for problem in problems if "more than once" in problem)
+    for tile in tiles:
+        if (tile.planned.tile, tile.plan) not in known:
+            yield f"tile {tile.planned.tile} was captured for plan {tile.plan}, which does not hold it"
+
+
+def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
+    """Kept frames are all there; without ``--keep-tiles`` those that a resume still needs."""
+    keep = reader.folder.settings.keep_tiles
+    finished = {event.key for event in reader.ledger.events(Kind.TILE_FINISHED, slide_id)}
+    over = _finished(reader, slide_id)
+    for event in reader.ledger.events(Kind.TILE, slide_id):
+        if keep or not (over or event.key in finished):
+            yield from _told(_frame(reader, slide_id, TileFact.from_body(event.body)))
+
+
+def _frame(reader: RunReader, slide_id: str, tile: TileFact) -> Iterator[str]:
+    reader.spool.get(slide_id, tile.planned.tile, tile.plan, tile.attempt, tile.content)
+    yield from ()
+
+
+def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:
+    image = reader.paths(slide_id).image
+    known = set()
+    for event in reader.ledger.events(Kind.BLOCK, slide_id):
+        fact = BlockFact.from_body(event.body)
+        path = image / str(fact.level) / "c" / "0" / str(fact.row) / str(fact.col)
+        known.add(path)
+        if not path.is_file():
+            yield f"block {event.key} of the image is missing"
+        elif file_hash(path) != fact.sha256:
+            yield f"block {event.key} of the image was altered"
+    if _finished(reader, slide_id):
+        found = {path for path in image.glob("*/c/**/*") if path.is_file()}
+        yield from (
+            f"{path.relative_to(image)} in the image is not in the ledger" for path in sorted(found - known)
+        )
+
+
+def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
+    image = reader.paths(slide_id).image
+    report = reader.report(slide_id)
+    if report is not None and report.image is not None and not (reader.folder.root / report.image).is_dir():
+        yield f"the report names {report.image}, which is missing"
+    if not image.exists():
+        return
+    try:
+        yaozarrs.validate_zarr_store(image)
+    except (ValueError, OSError, KeyError) as error:
+        yield f"not a valid OME-Zarr 0.5: {error}"
+
+
+def _tiles_table(reader: RunReader, slide_id: str) -> Iterator[str]:
+    path = reader.paths(slide_id).tiles
+    if not path.is_file():
+        if _finished(reader, slide_id) and reader.plans(slide_id):
+            yield "the slide is finished, but its tiles.parquet is missing"
+        return
+    if not _finished(reader, slide_id):
+        return
+    table, facts = read_table(path, TILE_COLUMNS), tiles_table(reader.ledger, slide_id)
+    for name in TILE_COLUMNS.names:
+        if table.column(name).to_pylist() != facts.column(name).to_pylist():
+            yield f"tiles.parquet differs from the ledger in column {name}"
+
+
+def _findings(reader: RunReader, slide_id: str) -> Iterator[str]:
+    table = reader.findings(slide_id)
+    report = reader.report(slide_id)
+    if report is not None and report.detector is not None and not reader.paths(slide_id).findings.is_file():
+        yield "the slide was searched, but its findings.parquet is missing"
+    if table.column("rank").to_pylist() != list(range(1, table.num_rows + 1)):
+        yield "findings.parquet is not ranked 1, 2, 3 …"
+    scores = np.asarray(table.column("score"), float)
+    if np.any(np.diff(scores) > 0) or np.any((scores < 0) | (scores > 1)):
+        yield "findings.parquet: a score is outside 0..1 or above that of a better rank"
+    if set(table.column("slide_id").to_pylist()) - {slide_id}:
+        yield "findings.parquet holds findings of another slide"
+    captured = {fact.planned.tile for fact in reader.tile_facts(slide_id)}
+    if set(table.column("tile").to_pylist()) - captured:
+        yield "findings.parquet names a tile that was not captured"
+
+
+def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
+    report = reader.report(slide_id)
+    finished = reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id)
+    if finished is None:
+        return
+    if report is None:
+        yield "the slide is finished, but its report.json is missing"
+        return
+    if report.slide_id != slide_id:
+        yield f"report.json is of slide {report.slide_id}"
+    counts = reader.counts(slide_id)
+    if report.tiles != counts:
+        yield f"report.json counts {report.tiles}, the ledger {counts}"
+    for name in ("outcome", "verdict"):
+        said = finished.body.get(name)
+        if said is not None and said != str(getattr(report, name)):
+            yield f"report.json says {name} {getattr(report, name)}, the ledger {said}"
+
+
+def _counts(report: SlideReport) -> str:
+    return str(report.tiles)
+
+
+def _finished(reader: RunReader, slide_id: str) -> bool:
+    return reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None
+
+
+def _claims_complete(reader: RunReader, slide_id: str) -> bool:
+    """Does the image or the report say that nothing is missing?"""
+    report = reader.report(slide_id)
+    if report is not None and report.outcome is Outcome.DONE and _finished(reader, slide_id):
+        return True
+    return _image_says_complete(reader.paths(slide_id).image)
+
+
+def _image_says_complete(image: Path) -> bool:
+    path = image / "zarr.json"
+    if not path.is_file():
+        return False
+    attributes = yaozarrs.open_group(image).attrs
+    rackscan = attributes.get("rackscan", {})
+    return bool(rackscan.get("complete")) if isinstance(rackscan, dict) else False
+
+
+_SAID_TWICE = ("slot", "outcome", "verdict", "image", "tiles", "cells", "sample_covered")
+_RUN_CHECKS: dict[str, RunCheck] = {"chain": _chain, "settings": _settings, "report": _rack_report}
+_SLIDE_CHECKS: dict[str, SlideCheck] = {
+    "plan": _plans,
+    "frames": _frames,
+    "blocks": _blocks,
+    "image": _image,
+    "tiles.parquet": _tiles_table,
+    "findings.parquet": _findings,
+    "report.json": _report,
+}
