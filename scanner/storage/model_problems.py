@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 
 Location = tuple[str | int, ...]
 
+FILL_IN = "FILL_IN"
+
 MENDS = {
     "string_type": "put the value in quotes",
     "float_parsing": "write a number, such as 12.5",
@@ -46,6 +48,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> Fault:
         return Fault(location, "is missing", f"add `{key}:`{where}")
     if error["type"] == "extra_forbidden":
         return Fault(location, "is not a known key", _known_keys(model, location))
+    if error.get("input") == FILL_IN:
+        return Fault(location, "is still to be filled in", "the comments beside it and the README say how")
     said = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = error.get("input")
     shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from scanner.errors import BadInput, Problem
 from scanner.storage.model_problems import explain
@@ -102,8 +103,14 @@ def validate(document: Document, model: type[ModelT]) -> tuple[ModelT | None, li
     try:
         return model.model_validate(document.tree), []
     except ValidationError as error:
-        faults = [explain(model, fault) for fault in error.errors(include_url=False)]
+        faults = [explain(model, fault) for fault in _causes(error.errors(include_url=False))]
         return None, [document.problem(f.location, f.problem, f.mend) for f in faults]
+
+
+def _causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the lists that are only too short because an entry of theirs is wrong."""
+    inner = {error["loc"][:length] for error in errors for length in range(len(error["loc"]))}
+    return [error for error in errors if not (error["type"] == "too_short" and error["loc"] in inner)]
 
 
 def _text(file: Path) -> str:

@@ -1,0 +1,354 @@
+"""Which words on the command line call which function? Thin: every command imports what it needs when it runs.
+
+Exit codes: 0 all good, 1 finished and a person is needed, 2 bad input and nothing touched, 3 stopped by a fault
+and resumable, 130 stopped by the operator.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import sys
+import traceback
+from collections.abc import Iterator, Sized
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scanner.errors import BadInput, Problem, RackscanError
+
+if TYPE_CHECKING:
+    from scanner.model.geometry import Rect
+    from scanner.model.report import RunResult
+
+FAULT = 3
+UM_PER_MM = 1000.0
+REGION_FIELDS = 4
+
+app = typer.Typer(
+    name="rackscan",
+    help="From a rack of glass slides to focused, stitched, searched and reported images in one stream.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+profile_app = typer.Typer(no_args_is_help=True, help="Check, import and measure a rig's profile.")
+app.add_typer(profile_app, name="profile")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
+ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A rig's YAML.")]
+Detector = Annotated[
+    str | None, typer.Option(metavar="none|PACKAGE", help="A detector package; default: the shipped one.")
+]
+UmPerPx = Annotated[float | None, typer.Option(metavar="S", help="Scale of images that do not say theirs.")]
+
+
+@app.command(epilog="rackscan run --profile hardware_profiles/simulated.yaml --slides 2 --out runs/first")
+def run(
+    profile: Annotated[Path, typer.Option(metavar="P", help="The rig's YAML.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder for the run.")],
+    rack: Annotated[
+        Path | None, typer.Option(metavar="RACK.yaml", help="Which slides lie in which slots.")
+    ] = None,
+    slides: Annotated[int | None, typer.Option(metavar="N", help="The first N slots; default: all.")] = None,
+    specimen: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Image to scan on a simulated rig; repeat for more."),
+    ] = None,
+    um_per_px: UmPerPx = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle: mm from the glass's top left.")
+    ] = None,
+    detector: Detector = None,
+    keep_tiles: Annotated[
+        bool, typer.Option(help="Keep every frame, so that the run can be replayed.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a simulated rig.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Plan, time and disk needed; nothing moves.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Scan a rack, stitch it and read it in one stream."""
+    from scanner.run import RunRequest, run_rack
+
+    request = RunRequest(
+        profile=profile,
+        out=out,
+        rack=rack,
+        slides=slides,
+        specimens=tuple(specimen or ()),
+        um_per_px=um_per_px,
+        region_um=parse_region(region) if region is not None else None,
+        detector=detector,
+        keep_tiles=keep_tiles,
+        seed=seed,
+        dry_run=dry_run,
+    )
+    with _quiet_stdout(as_json):
+        result = run_rack(request, live=not as_json)
+    _finish(result, as_json)
+
+
+@app.command(epilog="rackscan resume runs/first")
+def resume(run_dir: RunDir, as_json: Json = False) -> None:
+    """Go on after a stop, a fault or a kill; a finished run prints its result again."""
+    from scanner.run import resume_run
+
+    with _quiet_stdout(as_json):
+        result = resume_run(run_dir, live=not as_json)
+    _finish(result, as_json)
+
+
+@app.command(epilog="rackscan replay runs/first --out runs/again")
+def replay(
+    run_dir: RunDir,
+    out: Annotated[Path, typer.Option(metavar="DIR2", help="A new or empty folder.")],
+    as_json: Json = False,
+) -> None:
+    """The road again from kept tiles, without hardware."""
+    from scanner.run import replay_run
+
+    with _quiet_stdout(as_json):
+        result = replay_run(run_dir, out, live=not as_json)
+    _finish(result, as_json)
+
+
+@app.command(epilog="rackscan verify runs/first")
+def verify(run_dir: RunDir, as_json: Json = False) -> None:
+    """Prove a run folder: counts, hashes, the ledger's chain, OME-Zarr validity. 0 consistent, 1 problems."""
+    from scanner.offline.verify import verify as prove
+
+    result = prove(run_dir)
+    if as_json:
+        _emit(result)
+    for problem in () if as_json else result.problems:
+        _say(f"{problem.slide_id}  {problem.check}: {problem.detail}")
+    if not as_json:
+        print("consistent" if result.ok else _count(result.problems))  # noqa: T201  the command's answer
+    raise typer.Exit(0 if result.ok else 1)
+
+
+@profile_app.command("check", epilog="rackscan profile check hardware_profiles/simulated.yaml")
+def profile_check(profile: ProfileFile, as_json: Json = False) -> None:
+    """Every problem of a profile at once, with its line and the mend."""
+    from scanner.storage.profiles import check_profile, profile_warnings
+
+    problems = check_profile(profile)
+    warnings = [] if problems else profile_warnings(profile)
+    if as_json:
+        _emit({"ok": not problems, "problems": problems, "warnings": warnings})
+    else:
+        for problem in [*problems, *warnings]:
+            _say(str(problem))
+        print("good" if not problems else _count(problems))  # noqa: T201  the command's answer
+    raise typer.Exit(BadInput.exit_code if problems else 0)
+
+
+@profile_app.command("import", epilog="rackscan profile import MMConfig.cfg > rig.yaml")
+def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> None:
+    """A profile skeleton, on stdout, from an existing Micro-Manager configuration."""
+    from scanner.storage.profile_import import import_cfg
+
+    print(import_cfg(cfg), end="")  # noqa: T201  the command's answer
+
+
+@profile_app.command("measure", epilog="rackscan profile measure rig.yaml")
+def profile_measure(profile: ProfileFile) -> None:
+    """Move the rig, measure flips, rotation, µm/px, backlash and settling, and write them into the profile."""
+    from scanner.acquisition.measure import measure_profile
+
+    measure_profile(profile)
+    _say(f"{profile} now holds what was measured")
+
+
+@app.command(epilog="rackscan focus STACK.tif --z-step-um 0.5")
+def focus(
+    stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
+    z_step_um: Annotated[float | None, typer.Option(metavar="S", help="Distance between planes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Best plane of a z-stack, whole and on a 4 × 4 grid of blocks: 0 found or no sample, 1 refused."""
+    from scanner.offline.focus import focus as find_focus
+
+    result = find_focus(stack, z_step_um)
+    if as_json:
+        _emit(result)
+    else:
+        plane = "" if result.best_plane is None else f" plane {result.best_plane}"
+        print(f"{result.state}{plane} {result.reason}".rstrip())  # noqa: T201  the command's answer
+    raise typer.Exit(1 if result.state == "refused" else 0)
+
+
+@app.command(epilog="rackscan stitch tiles.csv --out slide.ome.zarr")
+def stitch(
+    layout: Annotated[Path, typer.Argument(metavar="LAYOUT.csv", help="Columns file,x_px,y_px.")],
+    out: Annotated[Path, typer.Option(metavar="X.ome.zarr", help="The image to write.")],
+    as_json: Json = False,
+) -> None:
+    """Stitch tiles that another system took; writes X.positions.csv beside the image."""
+    from scanner.offline.stitch import stitch as stitch_tiles
+
+    with _quiet_stdout(as_json):
+        result = stitch_tiles(layout, out)
+    if as_json:
+        _emit(result)
+    else:
+        print(f"{result.placed} of {result.tiles} tiles placed: {result.image}")  # noqa: T201  the command's answer
+
+
+@app.command(epilog="rackscan detect slide.svs --out found")
+def detect(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    um_per_px: UmPerPx = None,
+    detector: Detector = None,
+) -> None:
+    """Find cells in an existing image or archive."""
+    from scanner.offline.detect import detect as detect_cells
+
+    detect_cells(image, out, um_per_px=um_per_px, detector=detector)
+    _say(f"written to {out}")
+
+
+@app.command(epilog="rackscan train --data crops --out my-detector")
+def train(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Class folders, COCO boxes or QuPath GeoJSON.")],
+    out: Annotated[Path, typer.Option(metavar="PACKAGE", help="The detector package to write.")],
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+) -> None:
+    """Train a detector package (needs the extra `torch`)."""
+    from scanner.offline.train import train as train_detector
+
+    train_detector(data, out, seed=seed)
+    _say(f"written to {out}")
+
+
+@app.command(epilog="rackscan evaluate my-detector --data crops")
+def evaluate(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE")],
+    data: Annotated[Path, typer.Option(metavar="DIR")],
+    as_json: Json = False,
+) -> None:
+    """A detector's figures with confidence intervals."""
+    from scanner.offline.evaluate import evaluate as evaluate_detector
+
+    with _quiet_stdout(as_json):
+        result = evaluate_detector(package, data)
+    _emit(result)
+
+
+@app.command(epilog="rackscan view runs/first")
+def view(run_dir: RunDir) -> None:
+    """Napari on a finished or a running scan (needs the extra `view`)."""
+    from scanner.review.napari_viewer import view as open_viewer
+
+    open_viewer(run_dir)
+
+
+def parse_region(text: str) -> "Rect":
+    """``X,Y,W,H`` in mm of the slide frame as a rectangle in slide µm.
+
+    Raises:
+        BadInput: not four finite numbers, no area, or not wholly on the glass.
+    """
+    from scanner.model.geometry import Rect
+    from scanner.model.slide import GLASS_UM
+
+    try:
+        numbers = [float(part) * UM_PER_MM for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != REGION_FIELDS or not all(map(math.isfinite, numbers)):
+        raise _bad_region(f"{text} is not four numbers")
+    if min(numbers[2:]) <= 0:
+        raise _bad_region(f"{text} has no area")
+    region = Rect(*numbers)
+    if not GLASS_UM.covers(region):
+        raise _bad_region(f"{text} leaves the glass of 75 × 25 mm")
+    return region
+
+
+def _bad_region(problem: str) -> BadInput:
+    return BadInput.one(problem, "give X,Y,W,H in mm, such as 43,11,2,2", field="--region")
+
+
+def needs_a_person(result: "RunResult") -> bool:
+    """Is any slide neither excluded as negative nor an empty slot?"""
+    from scanner.model.report import Outcome, Verdict
+
+    return not all(
+        slide.outcome is Outcome.EMPTY
+        or (slide.outcome is Outcome.DONE and slide.verdict is Verdict.NEGATIVE_EXCLUDED)
+        for slide in result.slides
+    )
+
+
+def _finish(result: "RunResult", as_json: bool) -> None:
+    if as_json:
+        _emit(result)
+    for slide in () if as_json else result.slides:
+        print(f"slot {slide.slot}: {slide.outcome}, {slide.verdict}")  # noqa: T201  the command's answer
+    raise typer.Exit(1 if needs_a_person(result) else 0)
+
+
+@contextlib.contextmanager
+def _quiet_stdout(as_json: bool) -> Iterator[None]:
+    """Whatever a library prints while we work goes to stderr where stdout is one JSON object."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def _count(problems: Sized) -> str:
+    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+
+
+def _emit(value: object) -> None:
+    print(json.dumps(value, default=_plain, ensure_ascii=False))  # noqa: T201  the command's answer
+
+
+def _plain(value: object) -> object:
+    """What ``json`` cannot write, as something it can."""
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    return str(value)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201  progress goes to stderr
+
+
+def main() -> None:
+    """The entry point: errors become words on stderr and an exit code."""
+    try:
+        app()
+    except RackscanError as error:
+        _say(f"rackscan: {error}")
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in (
+            "torch",
+            "onnx",
+            "napari",
+            "qtpy",
+            "PySide6",
+        ):
+            raise
+        extra = "view" if error.name.split(".")[0] in ("napari", "qtpy", "PySide6") else "torch"
+        problem = Problem(f"{error.name} is not installed", f"pip install 'rackscan[{extra}]'")
+        _say(f"rackscan: {problem}")
+        sys.exit(BadInput.exit_code)
+    except Exception:  # noqa: BLE001  a fault of ours must not look like exit code 1, which means "finished"
+        traceback.print_exc()
+        sys.exit(FAULT)
+
+
+if __name__ == "__main__":
+    main()
