@@ -1,0 +1,210 @@
+"""When has a move ended, and what if the drive did not arrive?
+
+A drive is believed when it is idle *and* its position was read back, and never before physics allows it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from scanner.errors import MoveFailed, Stopped
+
+P = TypeVar("P")
+
+POLL_S = 0.0005
+# Without a measured speed a drive may still be on its way when it says idle for the first time.
+PATIENCE_S = 0.1
+# A drive that says idle in less than this share of its measured time has not understood the command.
+EARLIEST_SHARE = 0.8
+
+
+class StopLatch:
+    """Has someone asked to stop? Set from any thread, never taken back; one for all devices of a rig."""
+
+    __slots__ = ("requested",)
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def check(self) -> None:
+        """Raise where a stop was requested.
+
+        Raises:
+            Stopped: always, once requested.
+        """
+        if self.requested:
+            raise Stopped(
+                "stopped by the operator; everything captured is kept: go on with `rackscan resume`"
+            )
+
+
+class Drive(Protocol[P]):
+    """What a stage or a focus drive does at the lowest level; nothing here waits."""
+
+    @property
+    def label(self) -> str:
+        """The Micro-Manager label."""
+        ...
+
+    def command(self, target: P) -> None:
+        """Set it going towards an absolute target."""
+        ...
+
+    def busy(self) -> bool:
+        """Does the device say that it moves?"""
+        ...
+
+    def position(self) -> P:
+        """Where it reports to be."""
+        ...
+
+    def halt(self) -> None:
+        """Stop it now; any thread."""
+        ...
+
+    def distance(self, a: P, b: P) -> float:
+        """µm between two positions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRules:
+    """``expected_s`` gives the measured time of a move over a distance in µm, None where never measured."""
+
+    deadline_s: float
+    tolerance_um: float
+    expected_s: Callable[[float], float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Landing(Generic[P]):
+    """Where a move ended (read back), how long it took, whether the command was repeated."""
+
+    position: P
+    seconds: float
+    retried: bool
+
+
+class Travel(Generic[P]):
+    """One move under way; made when the drive is set going."""
+
+    def __init__(self, drive: Drive[P], start: P, target: P, rules: ArrivalRules, latch: StopLatch) -> None:
+        self._drive, self._start, self._target = drive, start, target
+        self._rules, self._latch = rules, latch
+        self._halted = False
+        self._landing: Landing[P] | None = None
+        self._began_s = time.perf_counter()
+        drive.command(target)
+
+    @property
+    def landing(self) -> Landing[P] | None:
+        """Where it ended, once ``finish`` has returned."""
+        return self._landing
+
+    def halt(self) -> None:
+        """Break the move off; ``finish`` raises. Any thread."""
+        self._halted = True
+        self._drive.halt()
+
+    def finish(self) -> Landing[P]:
+        """Wait until the drive is idle where it should be; one absolute retry. A second call gives the same answer.
+
+        Raises:
+            MoveFailed: past the deadline, or elsewhere after the retry.
+            Stopped: the move was halted.
+        """
+        if self._landing is None:
+            self._landing = self._land()
+        return self._landing
+
+    def _land(self) -> Landing[P]:
+        at = self._settle(self._start, self._began_s)
+        if self._near(at):
+            return Landing(at, time.perf_counter() - self._began_s, retried=False)
+        again_s = time.perf_counter()
+        self._drive.command(self._target)
+        at = self._settle(at, again_s)
+        if self._near(at):
+            return Landing(at, time.perf_counter() - self._began_s, retried=True)
+        raise MoveFailed(
+            self._drive.label,
+            f"asked twice to go to {_words(self._target)}, it reports {_words(at)}; nothing was captured there. "
+            "Look for a blocked or disconnected axis, then resume",
+        )
+
+    def _near(self, at: P) -> bool:
+        return self._drive.distance(at, self._target) <= self._rules.tolerance_um
+
+    def _settle(self, start: P, began_s: float) -> P:
+        """The position once the drive is idle and had the time to get there."""
+        expected_s = self._expected_s(start)
+        deadline_s = began_s + self._rules.deadline_s + expected_s
+        earliest_s = began_s + EARLIEST_SHARE * expected_s
+        patient_s = began_s + max(PATIENCE_S, 1.5 * expected_s)
+        while True:
+            self._go_on(deadline_s)
+            if not self._drive.busy() and time.perf_counter() >= earliest_s:
+                at = self._drive.position()
+                if self._near(at) or time.perf_counter() >= patient_s:
+                    return at
+            time.sleep(POLL_S)
+
+    def _expected_s(self, start: P) -> float:
+        if self._rules.expected_s is None:
+            return 0.0
+        return self._rules.expected_s(self._drive.distance(start, self._target))
+
+    def _go_on(self, deadline_s: float) -> None:
+        if self._halted:
+            raise Stopped(f"{self._drive.label}: the move was halted")
+        self._latch.check()
+        if time.perf_counter() > deadline_s:
+            self._drive.halt()
+            raise MoveFailed(
+                self._drive.label,
+                f"still moving towards {_words(self._target)} after its deadline of {self._rules.deadline_s:g} s; "
+                "it was halted",
+            )
+
+
+class Driven(Generic[P]):
+    """A drive with its arrival rules: the part that stages and focus drives share."""
+
+    def __init__(self, drive: Drive[P], rules: ArrivalRules, latch: StopLatch) -> None:
+        self._drive, self._rules, self._latch = drive, rules, latch
+        self._travel: Travel[P] | None = None
+
+    def start(self, target: P) -> Travel[P]:
+        """Set the drive going; returns at once.
+
+        Raises:
+            Stopped: a stop was requested before; nothing moved.
+        """
+        self._latch.check()
+        self._travel = Travel(self._drive, self._start(), target, self._rules, self._latch)
+        return self._travel
+
+    def _start(self) -> P:
+        """Where the move begins: reading it from a serial stage costs 10 ms, the last landing nothing."""
+        landing = self._travel.landing if self._travel else None
+        return landing.position if landing else self._drive.position()
+
+    def position(self) -> P:
+        """Where the drive reports to be."""
+        return self._drive.position()
+
+    def stop(self) -> None:
+        """Halt now; the move under way raises ``Stopped`` from its wait. Any thread."""
+        travel = self._travel
+        if travel is None:
+            self._drive.halt()
+        else:
+            travel.halt()
+
+
+def _words(position: object) -> str:
+    x, y = getattr(position, "x", None), getattr(position, "y", None)
+    if isinstance(x, float) and isinstance(y, float):
+        return f"{x:.1f}, {y:.1f} µm"
+    return f"{position:.2f} µm" if isinstance(position, float) else str(position)
