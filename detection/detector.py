@@ -1,0 +1,171 @@
+"""Who looks at images, at which scale, and is it the detector that its package promises?"""
+
+import ctypes.util
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from detection.decoding import STRIDE_PX, decode
+from detection.detections import Detections, Floats, Image
+from detection.errors import ImageRefused, PackageError
+from detection.merging import TileDetections, merge
+from detection.normalisation import optical_density, white_level
+from detection.package import DetectorPackage
+from detection.patches import Patch, patches_over
+
+SAME_SCALE = 0.02
+TOO_COARSE = 2.0
+BOX_TOLERANCE_PX = 1.0
+SCORE_TOLERANCE = 1e-3
+
+
+class Detector(Protocol):
+    """Finds cells; the same image gives the same detections whatever it is batched with."""
+
+    @property
+    def package(self) -> DetectorPackage:
+        """What it was made from."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """What it runs on: results are byte-identical only within one provider."""
+        ...
+
+    def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
+        """One answer an image.
+
+        Args:
+            images: (h, w, 3) uint8 RGB each, or one (n, h, w, 3) array; any size.
+            um_per_px: the scale of the images.
+
+        Raises:
+            ImageRefused: more than twice as coarse as the package needs, or not RGB of 8 bits.
+        """
+        ...
+
+
+class Maps(Protocol):
+    """Runs the network: (3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps."""
+
+    def __call__(self, densities: Sequence[Floats]) -> list[Floats]:
+        """One answer a density image, independent of the others."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How images are brought to the package's scale; ``factor`` 1 leaves them alone."""
+
+    factor: float
+    said: str
+
+    @classmethod
+    def between(cls, image_um_per_px: float, package_um_per_px: float) -> "Scale":
+        """Within 2 % images are used as they are.
+
+        Raises:
+            ImageRefused: where the image is more than twice as coarse as the package needs.
+        """
+        if not image_um_per_px > 0 or not np.isfinite(image_um_per_px):
+            raise ImageRefused(f"{image_um_per_px} µm/px is not a scale")
+        factor = image_um_per_px / package_um_per_px
+        both = f"image {image_um_per_px:.4g} µm/px, detector {package_um_per_px:.4g} µm/px"
+        if factor > TOO_COARSE:
+            raise ImageRefused(f"{both}: more than twice as coarse as the detector needs, cells would be missed")
+        if abs(factor - 1.0) <= SAME_SCALE:
+            return cls(1.0, f"{both}: used as it is")
+        return cls(factor, f"{both}: resampled by {factor:.3f}")
+
+    def bring(self, image: Image) -> Image:
+        """The image at the package's scale."""
+        if self.factor == 1.0:
+            return image
+        size = (max(1, round(image.shape[1] * self.factor)), max(1, round(image.shape[0] * self.factor)))
+        how = cv2.INTER_AREA if self.factor < 1 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
+
+
+def find(maps: Maps, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
+    """The cells of one image: scale, white, patches, network, peaks, merged over the patches."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
+    scale = Scale.between(um_per_px, package.config.spacing_um_px)
+    brought = scale.bring(image)
+    white = white_level(brought)
+    patches = patches_over(brought.shape[1], brought.shape[0])
+    densities = [_padded(optical_density(patch.cut(brought), white)) for patch in patches]
+    found = [
+        decode(answer, patch.w, patch.h, package.config.rackscan)
+        for patch, answer in zip(patches, maps(densities), strict=True)
+    ]
+    return _joined(patches, found).moved(0.0, 0.0, 1.0 / scale.factor)
+
+
+def _joined(patches: list[Patch], found: list[Detections]) -> Detections:
+    if len(patches) == 1:
+        return found[0]
+    tiles = [TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(patches, found, strict=True))]
+    return merge(tiles).detections
+
+
+def _padded(density: Floats) -> Floats:
+    below, right = (-density.shape[1] % STRIDE_PX, -density.shape[2] % STRIDE_PX)
+    return np.pad(density, ((0, 0), (0, below), (0, right))) if below or right else density
+
+
+def self_test(detector: Detector) -> None:
+    """Look at the package's own image.
+
+    Raises:
+        PackageError: where the detections are not the expected ones within 1 px and 1e-3 of score.
+    """
+    package = detector.package
+    (found,) = detector.detect([package.self_test_image], package.config.spacing_um_px)
+    expected = package.self_test
+    if len(found) != len(expected):
+        raise _differs(detector, f"{len(found)} cells instead of {len(expected)}")
+    box = float(np.abs(found.boxes - expected.boxes).max(initial=0.0))
+    score = float(np.abs(found.abnormal - expected.abnormal).max(initial=0.0))
+    if box > BOX_TOLERANCE_PX or score > SCORE_TOLERANCE:
+        raise _differs(detector, f"boxes differ by up to {box:.2f} px and scores by up to {score:.4f}")
+
+
+def _differs(detector: Detector, how: str) -> PackageError:
+    where = str(detector.package.path)
+    return PackageError(where, [f"its self-test gives {how} on {detector.provider}"])
+
+
+def open_detector(path: Path, provider: str = "auto") -> Detector:
+    """A detector that passed its self-test on the device it will use.
+
+    Args:
+        path: the package's folder.
+        provider: ``onnx`` (CPU), ``torch`` (CUDA where there is one), or ``auto``: torch only with CUDA.
+
+    Raises:
+        PackageError: where the package or its self-test is not in order.
+    """
+    package = DetectorPackage.load(path)
+    wanted = provider if provider != "auto" else ("torch" if cuda_may_be_here() else "onnx")
+    if wanted == "torch":
+        from detection.torch_detector import TorchDetector
+
+        detector: Detector = TorchDetector(package)
+    else:
+        from detection.onnx_detector import OnnxDetector
+
+        detector = OnnxDetector(package)
+    self_test(detector)
+    return detector
+
+
+def cuda_may_be_here() -> bool:
+    """Are torch and an NVIDIA driver installed? Asked without importing torch, which takes seconds."""
+    driver = any(ctypes.util.find_library(name) for name in ("cuda", "nvcuda"))
+    return driver and importlib.util.find_spec("torch") is not None

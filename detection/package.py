@@ -1,0 +1,213 @@
+"""What is a detector package on disk, and can the one at hand be trusted?
+
+A folder: ``config.json`` (a superset of the WSInfer 1.0 model format), ``model.safetensors``, its ONNX twin, a
+self-test image with the detections expected on it, and a model card. Pickles are never opened.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from detection.classes import CellClass, Role, indices
+from detection.detections import Detections, Floats, Image
+from detection.errors import PackageError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TWIN = "model.onnx"
+SELF_TEST_IMAGE = "self_test.png"
+SELF_TEST = "self_test.json"
+CARD = "MODEL_CARD.md"
+HASHED = (WEIGHTS, TWIN, SELF_TEST_IMAGE, SELF_TEST)
+PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz"})
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Transform(BaseModel):
+    """One step between pixels and network, as WSInfer lists them."""
+
+    model_config = _STRICT
+    name: str
+    arguments: dict[str, float | int | str] = {}
+
+
+class Calibration(BaseModel):
+    """P(abnormal) = sigmoid(slope × logit(raw) + offset), fitted on scenes that training did not see."""
+
+    model_config = _STRICT
+    slope: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+
+
+class Network(BaseModel):
+    """The numbers that build the named architecture."""
+
+    model_config = _STRICT
+    channels: tuple[int, int, int] = (16, 32, 64)
+    dilations: tuple[int, ...] = (1, 2, 4, 2)
+
+
+class Extension(BaseModel):
+    """What we keep beyond WSInfer's format."""
+
+    model_config = _STRICT
+    classes: tuple[CellClass, ...] = Field(min_length=1)
+    network: Network = Network()
+    calibration: Calibration = Calibration()
+    candidate_floor: float = Field(default=0.08, gt=0, lt=1)
+    provenance: str
+    training_data: str
+    intended_use: str
+    sha256: dict[str, str]
+
+
+class PackageConfig(BaseModel):
+    """``config.json``; ``spacing_um_px`` is the scale that the network was shown."""
+
+    model_config = _STRICT
+    spec_version: Literal["1.0"] = "1.0"
+    architecture: str
+    name: str
+    num_classes: int = Field(ge=1)
+    class_names: tuple[str, ...] = Field(min_length=1)
+    patch_size_pixels: int = Field(ge=32)
+    spacing_um_px: float = Field(gt=0, le=10)
+    transform: tuple[Transform, ...]
+    rackscan: Extension
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> "PackageConfig":
+        names = tuple(entry.name for entry in self.rackscan.classes)
+        if names != self.class_names or len(names) != self.num_classes or len(set(names)) != len(names):
+            raise ValueError("class_names, num_classes and rackscan.classes do not say the same classes")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorPackage:
+    """A package whose files were all read and checked.
+
+    Attributes:
+        path: its folder.
+        config: what it is and was made from.
+        weights: the arrays of ``model.safetensors``, float32, by name.
+        twin: the bytes of the ONNX file.
+        self_test_image: (h, w, 3) uint8 RGB at the package's own scale.
+        self_test: what a detector must find on it.
+        hash: sha256 over the names and hashes of all files, hexadecimal.
+    """
+
+    path: Path
+    config: PackageConfig
+    weights: dict[str, Floats]
+    twin: bytes
+    self_test_image: Image
+    self_test: Detections
+    hash: str
+
+    @property
+    def classes(self) -> tuple[CellClass, ...]:
+        """The classes, in the order of the network's outputs."""
+        return self.config.rackscan.classes
+
+    def of_role(self, role: Role) -> list[int]:
+        """Indices of the classes with a role."""
+        return indices(self.classes, role)
+
+    @classmethod
+    def load(cls, path: Path) -> "DetectorPackage":
+        """Read and check a package.
+
+        Raises:
+            PackageError: with every problem found: missing or foreign files, a wrong hash, classes that are not
+                listed, weights that are not finite, a pickle.
+        """
+        problems = _foreign_files(path)
+        config, config_problems = _read_config(path)
+        problems += config_problems + _wrong_hashes(path, config)
+        weights, weight_problems = _read_weights(path)
+        problems += weight_problems
+        if config is None or problems:
+            raise PackageError(str(path), problems)
+        image, expected = _read_self_test(path)
+        twin = (path / TWIN).read_bytes()
+        return cls(path, config, weights, twin, image, expected, package_hash(path))
+
+
+def sha256_of(file: Path) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def package_hash(path: Path) -> str:
+    """The identity of a package: sha256 over the sorted ``name:sha256`` lines of config and hashed files."""
+    lines = sorted(f"{name}:{sha256_of(path / name)}\n" for name in (CONFIG, *HASHED))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _foreign_files(path: Path) -> list[str]:
+    if not path.is_dir():
+        return ["there is no such folder"]
+    return [
+        f"{file.name} may hold a pickle, which is never opened: keep weights as safetensors"
+        for file in sorted(path.iterdir())
+        if file.suffix.lower() in PICKLES
+    ]
+
+
+def _read_config(path: Path) -> tuple[PackageConfig | None, list[str]]:
+    file = path / CONFIG
+    if not file.is_file():
+        return None, [f"{CONFIG} is missing"]
+    try:
+        return PackageConfig.model_validate_json(file.read_bytes()), []
+    except ValidationError as error:
+        found = [f"{CONFIG}: {'.'.join(map(str, e['loc'])) or 'root'}: {e['msg']}" for e in error.errors()]
+        return None, found
+
+
+def _wrong_hashes(path: Path, config: PackageConfig | None) -> list[str]:
+    missing = [f"{name} is missing" for name in HASHED if not (path / name).is_file()]
+    if config is None:
+        return missing
+    listed = config.rackscan.sha256
+    unlisted = [f"{CONFIG} has no sha256 of {name}" for name in HASHED if name not in listed]
+    wrong = [
+        f"{name} is not the file that {CONFIG} was written for (sha256 differs)"
+        for name, expected in listed.items()
+        if (path / name).is_file() and sha256_of(path / name) != expected
+    ]
+    return missing + unlisted + wrong
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Floats], list[str]]:
+    file = path / WEIGHTS
+    if not file.is_file():
+        return {}, []
+    try:
+        weights: dict[str, Floats] = load_file(file)
+    except (SafetensorError, ValueError) as error:
+        return {}, [f"{WEIGHTS} cannot be read: {error}"]
+    broken = [name for name, values in weights.items() if not np.isfinite(values).all()]
+    return weights, [f"{WEIGHTS}: {name} holds values that are not finite" for name in broken]
+
+
+def _read_self_test(path: Path) -> tuple[Image, Detections]:
+    image = cv2.imread(str(path / SELF_TEST_IMAGE), cv2.IMREAD_COLOR)
+    if image is None:
+        raise PackageError(str(path), [f"{SELF_TEST_IMAGE} is not an image"])
+    body: dict[str, Any] = json.loads((path / SELF_TEST).read_text())
+    try:
+        expected = Detections.from_json(body)
+    except (KeyError, ValueError) as error:
+        raise PackageError(str(path), [f"{SELF_TEST} cannot be read: {error}"]) from error
+    return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8), expected

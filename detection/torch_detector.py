@@ -1,0 +1,65 @@
+"""How does a package look at images through torch: on CUDA where there is one, else on the CPU?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from detection.architectures import ARCHITECTURES, build, device_here
+from detection.detections import Detections, Floats, Image
+from detection.detector import find
+from detection.errors import PackageError
+from detection.package import WEIGHTS, DetectorPackage
+
+BATCH = 4
+
+
+class TorchDetector:
+    """A :class:`detection.detector.Detector` in torch; batches have a fixed size and are filled with empty glass."""
+
+    def __init__(self, package: DetectorPackage, device: torch.device | None = None) -> None:
+        self._package = package
+        self._device = device or device_here()
+        self._network = _network(package).to(self._device, memory_format=torch.channels_last).eval()
+
+    @property
+    def package(self) -> DetectorPackage:
+        """What it was made from."""
+        return self._package
+
+    @property
+    def provider(self) -> str:
+        """The library and the device."""
+        return f"torch {torch.__version__} on {self._device}"
+
+    def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
+        """See :meth:`detection.detector.Detector.detect`."""
+        return [find(self._maps, self._package, image, um_per_px) for image in images]
+
+    def _maps(self, densities: Sequence[Floats]) -> list[Floats]:
+        size = BATCH if self._device.type == "cuda" else 1
+        answers: list[Floats] = []
+        for start in range(0, len(densities), size):
+            answers += self._batch(densities[start : start + size], size)
+        return answers
+
+    def _batch(self, densities: Sequence[Floats], size: int) -> list[Floats]:
+        batch = np.zeros((size, *densities[0].shape), np.float32)
+        batch[: len(densities)] = densities
+        given = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            maps = self._network(given).float().cpu().numpy()
+        return [np.asarray(answer) for answer in maps[: len(densities)]]
+
+
+def _network(package: DetectorPackage) -> torch.nn.Module:
+    config = package.config
+    if config.architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise PackageError(str(package.path), [f"architecture {config.architecture} is not one of {known}"])
+    network = build(config.architecture, config.rackscan.network, config.num_classes)
+    try:
+        network.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in package.weights.items()})
+    except RuntimeError as error:
+        raise PackageError(str(package.path), [f"{WEIGHTS} does not fit {config.architecture}: {error}"]) from error
+    return network

@@ -1,0 +1,174 @@
+"""How does a network learn cells from labelled images? The same data and seed give the same package."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from detection.architectures import OUTPUTS_BEFORE_CLASSES, build, device_here
+from detection.classes import CellClass
+from detection.detections import Floats, Image
+from detection.labelled import DataSet, Kind, Labelled, read_pixels
+from detection.normalisation import white_level
+from detection.package import Network
+from detection.targets import IGNORED_LABEL, WIDE, Augmentation, Cells, Target, cut, seen, target
+
+Progress = Callable[[int, int, str], None]
+ARCHITECTURE = "cellnet-s8"
+CROP_PX = 144
+CROP_CENTRE_PX = 40.0
+
+
+class TrainSettings(BaseModel):
+    """What a training run depends on besides its data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    seed: int = 1
+    steps: int = Field(default=2400, ge=1)
+    batch: int = Field(default=16, ge=1)
+    patch_px: int = Field(default=256, ge=64, multiple_of=8)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    held_out: float = Field(default=0.1, ge=0, lt=0.5)
+    spacing_um_px: float = Field(default=0.5, gt=0)
+    network: Network = Network(channels=(16, 32, 80))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled image in memory; ``zoom`` brings it to the package's scale."""
+
+    image: Image
+    cells: Cells
+    white: Floats
+    zoom: float
+
+
+def split(data: DataSet, settings: TrainSettings) -> tuple[list[Labelled], list[Labelled]]:
+    """(training, held out) by slide, chosen by a hash, so that no slide is on both sides.
+
+    A class that would be lost from training keeps all its images there.
+    """
+    held = [image for image in data.images if _share(image.slide, settings.seed) < settings.held_out]
+    kept = [image for image in data.images if _share(image.slide, settings.seed) >= settings.held_out]
+    learnt = {int(label) for image in kept for label in image.labels}
+    back = {image.slide for image in held if not learnt.issuperset(image.labels.tolist())}
+    training = kept + [image for image in held if image.slide in back]
+    return training, [image for image in held if image.slide not in back]
+
+
+def _share(slide: str, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{slide}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def read_example(labelled: Labelled, kind: Kind, settings: TrainSettings, um_per_px: float) -> Example:
+    """The pixels of a labelled image; a crop is brought to one size, so that its size cannot give its class away."""
+    image = read_pixels(labelled.file)
+    if kind is Kind.CROPS:
+        height, width = image.shape[:2]
+        zoom = CROP_PX / max(height, width)
+        side = CROP_CENTRE_PX / zoom
+        boxes = np.array([[(width - side) / 2, (height - side) / 2, side, side]], np.float32)
+        return Example(image, Cells(boxes, labelled.labels), white_level(image), zoom)
+    scale = labelled.um_per_px or um_per_px
+    return Example(image, Cells(labelled.boxes, labelled.labels), white_level(image), scale / settings.spacing_um_px)
+
+
+class Sampler:
+    """Draws patches: half of them around a cell of a class drawn evenly, half anywhere."""
+
+    def __init__(self, examples: Sequence[Example], kind: Kind, settings: TrainSettings, how: Augmentation) -> None:
+        self._examples, self._kind, self._settings, self._how = examples, kind, settings, how
+        self._rng = np.random.default_rng((settings.seed, 7))
+        self._by_class: dict[int, list[tuple[int, int]]] = {}
+        for index, example in enumerate(examples):
+            for place, label in enumerate(example.cells.labels):
+                self._by_class.setdefault(int(label), []).append((index, place))
+        self._labels = sorted(self._by_class)
+
+    def batch(self) -> tuple[Floats, list[Target]]:
+        """(n, 3, p, p) densities and the wanted maps."""
+        drawn = [self._one() for _ in range(self._settings.batch)]
+        return np.stack([density for density, _ in drawn]), [wanted for _, wanted in drawn]
+
+    def _one(self) -> tuple[Floats, Target]:
+        example, centre = self._centre()
+        size = self._settings.patch_px
+        patch, cells = cut(example.image, example.cells, centre, example.zoom, self._how, size, self._rng)
+        return seen(patch, example.white, self._how, self._rng), target(cells, size)
+
+    def _centre(self) -> tuple[Example, tuple[float, float]]:
+        if self._kind is Kind.CROPS or self._rng.random() < 0.5:
+            choices = self._by_class[self._labels[int(self._rng.integers(len(self._labels)))]]
+            index, place = choices[int(self._rng.integers(len(choices)))]
+            box = self._examples[index].cells.boxes[place]
+            spread = 8.0 if self._kind is Kind.CROPS else self._settings.patch_px / 3
+            shift = self._rng.uniform(-spread, spread, 2) / self._examples[index].zoom
+            return self._examples[index], (float(box[0] + box[2] / 2 + shift[0]), float(box[1] + box[3] / 2 + shift[1]))
+        example = self._examples[int(self._rng.integers(len(self._examples)))]
+        height, width = example.image.shape[:2]
+        return example, (float(self._rng.uniform(0, width)), float(self._rng.uniform(0, height)))
+
+
+def loss(maps: Tensor, targets: Sequence[Target], class_weights: Tensor) -> Tensor:
+    """Penalty-reduced focal loss on the object map, L1 on box, weighted cross entropy on class (Zhou et al. 2019)."""
+    heat = torch.from_numpy(np.stack([t.heat for t in targets])).to(maps.device)
+    weight = torch.from_numpy(np.stack([t.weight for t in targets])).to(maps.device)
+    labels = torch.from_numpy(np.stack([t.labels for t in targets])).to(maps.device)
+    wanted = torch.from_numpy(np.stack([t.regression for t in targets])).to(maps.device)
+    box = ((maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted).abs() * weight[:, None]).sum() / weight.sum().clamp(min=1.0)
+    entropy = torch.nn.functional.cross_entropy(
+        maps[:, OUTPUTS_BEFORE_CLASSES:], labels, class_weights, ignore_index=IGNORED_LABEL, reduction="none"
+    )
+    named = (entropy * weight).sum() / weight.sum().clamp(min=1.0)
+    return _focal(maps[:, 0], heat) + 0.5 * box + named
+
+
+def _focal(logits: Tensor, heat: Tensor) -> Tensor:
+    yes = (heat > 0.999).float()
+    chance = torch.sigmoid(logits)
+    hit = -((1 - chance) ** 2) * torch.nn.functional.logsigmoid(logits) * yes
+    miss = -((1 - heat) ** 4) * chance**2 * torch.nn.functional.logsigmoid(-logits) * (1 - yes)
+    return (hit + miss).sum() / yes.sum().clamp(min=1.0)
+
+
+def class_weights(examples: Sequence[Example], classes: Sequence[CellClass]) -> NDArray[np.float32]:
+    """(k,) one over the root of each class's frequency, mean 1: rare classes count, without drowning the rest."""
+    labels = np.concatenate([example.cells.labels for example in examples])
+    counts = np.bincount(labels, minlength=len(classes)).astype(float)
+    weights = 1 / np.sqrt(np.maximum(counts, 1.0))
+    return np.asarray(weights / weights.mean(), dtype=np.float32)
+
+
+def fit(
+    examples: Sequence[Example], classes: Sequence[CellClass], kind: Kind, settings: TrainSettings, progress: Progress
+) -> dict[str, Floats]:
+    """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule."""
+    device = device_here()
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        network = build(ARCHITECTURE, settings.network, len(classes))
+    network = network.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)
+    sampler = Sampler(examples, kind, settings, WIDE)
+    weights = torch.from_numpy(class_weights(examples, classes)).to(device)
+    mean_loss = 0.0
+    for step in range(settings.steps):
+        densities, targets = sampler.batch()
+        given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
+        value = loss(network(given), targets, weights)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        mean_loss = value.item() if step == 0 else 0.98 * mean_loss + 0.02 * value.item()
+        progress(step + 1, settings.steps, f"loss {mean_loss:.3f}")
+    state = network.state_dict()
+    return {name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")}

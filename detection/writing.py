@@ -1,0 +1,70 @@
+"""How does a trained network become a package on disk that proves itself at every load?"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from safetensors.numpy import save
+
+from detection.detections import Detections, Floats, Image
+from detection.onnx_detector import OnnxDetector
+from detection.onnx_twin import cellnet_twin
+from detection.package import (
+    CARD,
+    CONFIG,
+    HASHED,
+    SELF_TEST,
+    SELF_TEST_IMAGE,
+    TWIN,
+    WEIGHTS,
+    DetectorPackage,
+    PackageConfig,
+    sha256_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network in memory: its description and its weights (float32 by name)."""
+
+    config: PackageConfig
+    weights: dict[str, Floats]
+
+    def opened(self, image: Image) -> OnnxDetector:
+        """A detector on the CPU, without any file; ``image`` stands in as self-test image."""
+        twin = cellnet_twin(self.weights, self.config.rackscan.network)
+        package = DetectorPackage(Path("unsaved"), self.config, self.weights, twin, image, Detections.none(), "")
+        return OnnxDetector(package)
+
+
+def write_package(trained: Trained, self_test_image: Image, card: str, out: Path) -> DetectorPackage:
+    """Write all files of a package and load it again.
+
+    Args:
+        trained: its config may carry any hashes; they are made here.
+        self_test_image: (h, w, 3) uint8 RGB at the package's scale.
+        card: the model card, Markdown.
+        out: a folder that is made; files of the same names are replaced.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    detector = trained.opened(self_test_image)
+    (expected,) = detector.detect([self_test_image], trained.config.spacing_um_px)
+    (out / WEIGHTS).write_bytes(save(trained.weights))
+    (out / TWIN).write_bytes(detector.package.twin)
+    _write_png(out / SELF_TEST_IMAGE, self_test_image)
+    (out / SELF_TEST).write_text(json.dumps(expected.to_json()))
+    (out / CARD).write_text(card)
+    (out / CONFIG).write_text(_with_hashes(trained.config, out).model_dump_json(indent=1) + "\n")
+    return DetectorPackage.load(out)
+
+
+def _with_hashes(config: PackageConfig, folder: Path) -> PackageConfig:
+    hashes = {name: sha256_of(folder / name) for name in HASHED}
+    return config.model_copy(update={"rackscan": config.rackscan.model_copy(update={"sha256": hashes})})
+
+
+def _write_png(file: Path, image: Image) -> None:
+    if not cv2.imwrite(str(file), np.ascontiguousarray(image[:, :, ::-1])):
+        raise OSError(f"cannot write {file}")
