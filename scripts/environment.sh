@@ -1,0 +1,34 @@
+# How does every script get the same virtual environment? Sourced by the scripts beside it, from any folder.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BIN=$ROOT/.venv/bin
+cd "$ROOT"
+
+say() { printf '\n== %s\n' "$*"; }
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-python3}" python3.11 python3.12 python3.13 python3.14 python; do
+        new_enough "$candidate" && { command -v "$candidate"; return; }
+    done
+    echo "rackscan needs Python 3.11 or newer; install it, or name it: PYTHON=/path/to/python $0" >&2
+    return 1
+}
+
+# environment EXTRAS: .venv with rackscan[EXTRAS] at the exact versions of constraints.txt; nothing when it is there
+environment() {
+    local what=".${1:+[$1]}" stamp
+    stamp=$(cat pyproject.toml constraints.txt <(echo "$what") | cksum | cut -d' ' -f1)
+    if [[ -e .venv/.rackscan-$stamp ]] && "$BIN/python" -c '' 2>/dev/null; then
+        return
+    fi
+    if ! "$BIN/python" -c '' 2>/dev/null; then
+        say "making .venv"
+        "$(find_python)" -m venv --clear .venv
+    fi
+    say "installing rackscan${1:+ with $1} (once)"
+    "$BIN/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$what"
+    touch ".venv/.rackscan-$stamp"
+}
