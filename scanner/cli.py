@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scanner.model.report import RunResult
 
 FAULT = 3
+EXTRAS = {"torch": ("torch", "onnx"), "view": ("napari", "qtpy", "PySide6")}
 UM_PER_MM = 1000.0
 REGION_FIELDS = 4
 
@@ -325,6 +326,15 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)  # noqa: T201  progress goes to stderr
 
 
+def missing_extra(error: Exception) -> Problem | None:
+    """Which optional part of the installation an import error asks for; None for any other error."""
+    name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
+    if extra is None:
+        return None
+    return Problem(f"{name} is not installed", f"pip install -c constraints.txt -e '.[{extra}]'")
+
+
 def main() -> None:
     """The entry point: errors become words on stderr and an exit code."""
     try:
@@ -332,22 +342,13 @@ def main() -> None:
     except RackscanError as error:
         _say(f"rackscan: {error}")
         sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in (
-            "torch",
-            "onnx",
-            "napari",
-            "qtpy",
-            "PySide6",
-        ):
-            raise
-        extra = "view" if error.name.split(".")[0] in ("napari", "qtpy", "PySide6") else "torch"
-        problem = Problem(f"{error.name} is not installed", f"pip install 'rackscan[{extra}]'")
+    except Exception as error:  # noqa: BLE001  a fault of ours must not look like exit code 1, which means "finished"
+        problem = missing_extra(error)
+        if problem is None:
+            traceback.print_exc()
+            sys.exit(FAULT)
         _say(f"rackscan: {problem}")
         sys.exit(BadInput.exit_code)
-    except Exception:  # noqa: BLE001  a fault of ours must not look like exit code 1, which means "finished"
-        traceback.print_exc()
-        sys.exit(FAULT)
 
 
 if __name__ == "__main__":

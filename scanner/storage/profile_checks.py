@@ -97,7 +97,13 @@ def _heights(profile: Profile) -> Faults:
     if not low <= profile.limits.z_safe_um <= high:
         problem = f"{profile.limits.z_safe_um} lies outside z_um {low}..{high}"
         yield ("limits", "z_safe_um"), problem, "choose a height within the limits"
+    sign = profile.measured.z_sign
     start, reach = profile.focus.start_um, profile.focus.range_um
+    if sign is not None and focuses(profile) and sign.value * (profile.limits.z_safe_um - start) < reach:
+        problem = (
+            f"{profile.limits.z_safe_um} is not further from the slide than the focus at {start} ± {reach}"
+        )
+        yield ("limits", "z_safe_um"), problem, "choose a height that is clear of the slide"
     if focuses(profile) and not low <= start - reach <= start + reach <= high:
         problem = f"the search {start} ± {reach} leaves z_um {low}..{high}"
         yield ("focus", "start_um"), problem, "start nearer to the middle, or search less far"
