@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import yaozarrs
 
-from scanner.errors import RackscanError
+from scanner.errors import DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
-from scanner.storage.facts import BlockFact, TileFact
+from scanner.storage.facts import BlockFact, TileFact, plan_key
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.reader import RunReader, reconcile
 from scanner.storage.run_folder import RunFolder
@@ -111,7 +111,7 @@ def _plans(reader: RunReader, slide_id: str) -> Iterator[str]:
     for plan in reader.plans(slide_id):
         known |= {(tile.tile, plan.number) for tile in plan.tiles}
         problems = reconcile(plan, tiles, failures)
-        if claimed or str(plan.number) in captured:
+        if claimed or plan_key(plan.number) in captured:
             yield from problems
         else:
             yield from (problem for problem in problems if "more than once" in problem)
@@ -127,12 +127,11 @@ def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
     over = _finished(reader, slide_id)
     for event in reader.ledger.events(Kind.TILE, slide_id):
         if keep or not (over or event.key in finished):
-            yield from _told(_frame(reader, slide_id, TileFact.from_body(event.body)))
-
-
-def _frame(reader: RunReader, slide_id: str, tile: TileFact) -> Iterator[str]:
-    reader.spool.get(slide_id, tile.planned.tile, tile.plan, tile.attempt, tile.content)
-    yield from ()
+            tile = TileFact.from_body(event.body)
+            try:
+                reader.spool.get(slide_id, tile.planned.tile, tile.plan, tile.attempt, tile.content)
+            except DamagedRun as error:
+                yield str(error)
 
 
 def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:

@@ -12,9 +12,9 @@ from scanner.model.plan import Plan, PlannedTile
 from scanner.model.tile import FocusState, Frame, Judged, Pixels, Tile, TileFocus
 
 
-def _no_nan(value: float) -> float:
-    if math.isnan(value):
-        raise ValueError("is not a number")
+def _finite_or_unknown(value: float) -> float:
+    if math.isnan(value) or value == -math.inf:
+        raise ValueError("is neither a number nor unknown")
     return value
 
 
@@ -22,7 +22,7 @@ Unbounded: TypeAlias = Annotated[
     float,
     Field(allow_inf_nan=True),
     BeforeValidator(lambda value: math.inf if value is None else value),
-    AfterValidator(_no_nan),
+    AfterValidator(_finite_or_unknown),
     PlainSerializer(lambda value: None if value == math.inf else value),
 ]
 """A σ: "nothing is known" is infinity, which JSON does not have; it is written as null."""
@@ -119,6 +119,11 @@ class TileFinishedFact(Fact):
     quality: float
     sample_share: float
     sample_edges: tuple[bool, bool, bool, bool]
+
+
+def plan_key(number: int) -> str:
+    """The ledger's key of a plan, and of having captured it."""
+    return str(number)
 
 
 def tile_key(tile: int, plan: int) -> str:

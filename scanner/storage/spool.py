@@ -6,6 +6,7 @@ It must never hold a frame under a name before that frame is whole.
 """
 
 import json
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Spool:
             pixels = tifffile.imread(path)
         except FileNotFoundError as error:
             raise DamagedRun(f"{path}: the ledger holds this tile, but its frame is gone") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
             raise DamagedRun(f"{path}: the frame cannot be read: {error}") from error
         if content is not None and content_hash(pixels) != content:
             raise DamagedRun(f"{path}: the frame is not the one that was captured")
