@@ -1,0 +1,131 @@
+"""What does an image say of itself? The metadata of OME-Zarr 0.5 and of Zarr 3, as dictionaries."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from scanner.model.base import Value
+from scanner.model.events import Json
+
+SHARD_PX = 2048
+CHUNK_PX = 512
+SMALLEST_PX = 512
+COLOURS = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
+
+
+def level_sizes(width_px: int, height_px: int) -> list[tuple[int, int]]:
+    """(w, h) of every level down to 512 px: each half of the one before, an odd last line is dropped."""
+    sizes = [(width_px, height_px)]
+    while max(sizes[-1]) > SMALLEST_PX and min(sizes[-1]) > 1:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
+
+
+class ImageSpec(Value):
+    """What is declared of an image before its first pixel.
+
+    ``origin_um`` is the slide µm of the outer corner of its first pixel; ``channels`` 3 (red, green, blue) or 1;
+    ``layers`` the number of z planes, None for an image without a z axis, ``layer_um`` their distance.
+    """
+
+    name: str
+    width_px: int = Field(gt=0)
+    height_px: int = Field(gt=0)
+    dtype: Literal["uint8", "uint16"]
+    channels: Literal[1, 3]
+    um_per_px: float = Field(gt=0)
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    layers: int | None = Field(default=None, gt=0)
+    layer_um: float = Field(default=1.0, gt=0)
+
+    @property
+    def fill(self) -> int:
+        """What a pixel is that no tile shows: white, 255 or 65535."""
+        return int(np.iinfo(self.dtype).max)
+
+    @property
+    def axes(self) -> str:
+        """The names of the axes in order."""
+        return "cyx" if self.layers is None else "czyx"
+
+    def shape(self, size: tuple[int, int]) -> list[int]:
+        """The shape of a level of (w, h) px."""
+        planes = [] if self.layers is None else [self.layers]
+        return [self.channels, *planes, size[1], size[0]]
+
+
+def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Json]:
+    """A level's zarr.json: chunks of 512² in shards of 2048² with all channels, blosc lz4 with bit shuffle."""
+    planes = [] if spec.layers is None else [1]
+    item = np.dtype(spec.dtype).itemsize
+    blosc = {"cname": "lz4", "clevel": 4, "shuffle": "bitshuffle", "typesize": item}
+    endian = {"configuration": {"endian": "little"}} if item > 1 else {}
+    return {
+        "shape": spec.shape(size),
+        "data_type": spec.dtype,
+        "fill_value": spec.fill,
+        "dimension_names": list(spec.axes),
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [spec.channels, *planes, SHARD_PX, SHARD_PX]},
+        },
+        "codecs": [
+            {
+                "name": "sharding_indexed",
+                "configuration": {
+                    "chunk_shape": [1, *planes, CHUNK_PX, CHUNK_PX],
+                    "codecs": [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}],
+                    "index_codecs": [
+                        {"name": "bytes", "configuration": {"endian": "little"}},
+                        {"name": "crc32c"},
+                    ],
+                },
+            }
+        ],
+    }
+
+
+def group_metadata(
+    spec: ImageSpec, sizes: list[tuple[int, int]], facts: Mapping[str, Json]
+) -> dict[str, Json]:
+    """The image's zarr.json (https://ngff.openmicroscopy.org/0.5)."""
+    kinds = {"c": "channel", "z": "space", "y": "space", "x": "space"}
+    axes = [
+        {"name": name, "type": kinds[name], **({} if name == "c" else {"unit": "micrometer"})}
+        for name in spec.axes
+    ]
+    multiscale = {
+        "name": spec.name,
+        "type": "mean",
+        "axes": axes,
+        "datasets": [
+            {"path": str(level), "coordinateTransformations": _transforms(spec, level)}
+            for level in range(len(sizes))
+        ],
+        "metadata": {"method": "cv2.resize, INTER_AREA: mean of 2 × 2, rounded half up", "version": "1"},
+    }
+    rackscan = {**facts, "image": spec.model_dump(mode="json")}
+    ome = {"version": "0.5", "multiscales": [multiscale], "omero": _omero(spec)}
+    return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "rackscan": rackscan}}
+
+
+def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Json]]:
+    """Pixel to slide µm: a place is the middle of its pixel, so a coarser level is shifted by half a pixel more."""
+    um = spec.um_per_px * 2**level
+    x, y = (origin + um / 2 for origin in spec.origin_um)
+    planes = [] if spec.layers is None else [(spec.layer_um, 0.0)]
+    scale = [1.0, *(p[0] for p in planes), um, um]
+    translation = [0.0, *(p[1] for p in planes), y, x]
+    return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
+
+
+def _omero(spec: ImageSpec) -> dict[str, Json]:
+    window = {"min": 0, "max": spec.fill, "start": 0, "end": spec.fill}
+    named = COLOURS if spec.channels == 3 else (("Gray", "FFFFFF"),)
+    channels = [
+        {"label": label, "color": colour, "active": True, "window": window} for label, colour in named
+    ]
+    model = "color" if spec.channels == 3 else "greyscale"
+    return {"name": spec.name, "channels": channels, "rdefs": {"model": model}}

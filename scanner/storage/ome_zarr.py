@@ -1,0 +1,200 @@
+"""How is an image kept so that any viewer can open it at any moment of the scan? OME-Zarr 0.5, one atomic file a block.
+
+Nothing that was written is ever rewritten, and the shape of an image never changes.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorstore as ts
+from numpy.typing import NDArray
+
+from scanner.errors import BadInput, DamagedRun, RackscanError
+from scanner.model.events import Json
+from scanner.storage.ngff import SHARD_PX, ImageSpec, array_metadata, group_metadata, level_sizes
+
+Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Key: TypeAlias = tuple[int, int, int, int]
+
+IN_FLIGHT = 4  # blocks being encoded at once: 12 MB each for colour
+DEADLINE_S = 120.0
+
+
+class PyramidStore:
+    """An image on disk. Blocks are written asynchronously, a few at once; an error shows at the next call."""
+
+    def __init__(self, path: Path, spec: ImageSpec, arrays: "list[ts.TensorStore]") -> None:
+        """Use ``create`` or ``open``."""
+        self.path = path
+        self.spec = spec
+        self.sizes = level_sizes(spec.width_px, spec.height_px)
+        self._arrays = arrays
+        self._writing: dict[Key, ts.WriteFutures] = {}
+
+    @classmethod
+    def create(cls, path: Path, spec: ImageSpec, facts: Mapping[str, Json] | None = None) -> "PyramidStore":
+        """An empty image, valid at once; ``facts`` go beside ``complete: false`` under ``rackscan``.
+
+        Raises:
+            BadInput: where there is an image already.
+            RackscanError: where the disk refuses.
+        """
+        if (path / "zarr.json").exists():
+            raise BadInput.one("there is an image already", "choose another place", file=str(path))
+        sizes = level_sizes(spec.width_px, spec.height_px)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            arrays = [
+                _array(path / str(level), array_metadata(spec, size), create=True)
+                for level, size in enumerate(sizes)
+            ]
+            _write_json(path / "zarr.json", group_metadata(spec, sizes, {**(facts or {}), "complete": False}))
+        except (OSError, ValueError) as error:
+            raise RackscanError(f"{path}: the image cannot be created: {error}") from error
+        return cls(path, spec, arrays)
+
+    @classmethod
+    def open(cls, path: Path) -> "PyramidStore":
+        """An existing image of ours, to read or to go on writing.
+
+        Raises:
+            DamagedRun: where it is none, or its metadata contradict themselves.
+        """
+        try:
+            spec = ImageSpec.model_validate(_read_json(path / "zarr.json")["attributes"]["rackscan"]["image"])
+            sizes = level_sizes(spec.width_px, spec.height_px)
+            arrays = [
+                _array(path / str(level), array_metadata(spec, size)) for level, size in enumerate(sizes)
+            ]
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise DamagedRun(f"{path} is not an image of rackscan: {error}") from error
+        return cls(path, spec, arrays)
+
+    @property
+    def facts(self) -> dict[str, Json]:
+        """What stands under ``rackscan``, with ``complete``."""
+        found = _read_json(self.path / "zarr.json")["attributes"]["rackscan"]
+        return dict(found)
+
+    def write(self, level: int, row: int, col: int, block: Block, z: int = 0) -> None:
+        """Store a block (channels, 2048, 2048); what lies beyond the canvas is cut. It must not change any more.
+
+        Raises:
+            RackscanError: where this or an earlier block could not be written.
+        """
+        while len(self._writing) >= IN_FLIGHT:
+            self._wait(next(iter(self._writing)))
+        target = self._arrays[level][self._region(level, row, col, z)]
+        h, w = target.shape[-2:]
+        self._writing[level, z, row, col] = target.write(
+            block[:, :h, :w], can_reference_source_data_indefinitely=True
+        )
+
+    def flush(self) -> None:
+        """Wait until every block is on disk.
+
+        Raises:
+            RackscanError: where one could not be written.
+        """
+        while self._writing:
+            self._wait(next(iter(self._writing)))
+
+    def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
+        """Is this block on disk? A block where no tile shows never is."""
+        return self._file(level, row, col, z).exists()
+
+    def block(self, level: int, row: int, col: int, z: int = 0) -> Block:
+        """(channels, 2048, 2048) of a block, white beyond the canvas."""
+        if (level, z, row, col) in self._writing:
+            self._wait((level, z, row, col))
+        whole = np.full((self.spec.channels, SHARD_PX, SHARD_PX), self.spec.fill, self.spec.dtype)
+        part = self._read(level, self._region(level, row, col, z))
+        whole[:, : part.shape[1], : part.shape[2]] = part
+        return whole
+
+    def read(self, level: int, y: int, x: int, h: int, w: int, z: int = 0) -> Block:
+        """(channels, h, w) from any place of a level, px; white beyond the canvas and where nothing is yet."""
+        width, height = self.sizes[level]
+        top, left = max(0, y), max(0, x)
+        bottom, right = max(top, min(height, y + h)), max(left, min(width, x + w))
+        whole = np.full((self.spec.channels, h, w), self.spec.fill, self.spec.dtype)
+        if bottom > top and right > left:
+            part = self._read(level, self._slices(slice(top, bottom), slice(left, right), z))
+            whole[:, top - y : bottom - y, left - x : right - x] = part
+        return whole
+
+    def complete(self, facts: Mapping[str, Json]) -> None:
+        """Everything is written: wait for it, then say ``complete: true`` with some facts, by one rename."""
+        self.flush()
+        group = _read_json(self.path / "zarr.json")
+        group["attributes"]["rackscan"] |= {**facts, "complete": True}
+        _write_json(self.path / "zarr.json", group)
+
+    def sweep(self) -> int:
+        """Remove what a killed writer left behind; the number of files. Not while another process writes."""
+        left = [f for kind in ("*.__lock", "*.tmp") for f in self.path.rglob(kind)]
+        for file in left:
+            file.unlink()
+        return len(left)
+
+    def _region(self, level: int, row: int, col: int, z: int) -> tuple[int | slice, ...]:
+        width, height = self.sizes[level]
+        y, x = row * SHARD_PX, col * SHARD_PX
+        return self._slices(slice(y, min(y + SHARD_PX, height)), slice(x, min(x + SHARD_PX, width)), z)
+
+    def _slices(self, rows: slice, cols: slice, z: int) -> tuple[int | slice, ...]:
+        planes = () if self.spec.layers is None else (z,)
+        return (slice(None), *planes, rows, cols)
+
+    def _read(self, level: int, region: tuple[int | slice, ...]) -> Block:
+        try:
+            found: Block = self._arrays[level][region].read().result(timeout=DEADLINE_S)
+        except (ValueError, OSError, TimeoutError) as error:
+            raise DamagedRun(f"{self.path}: level {level} cannot be read: {error}") from error
+        return found
+
+    def _file(self, level: int, row: int, col: int, z: int) -> Path:
+        planes = [] if self.spec.layers is None else [str(z)]
+        return self.path.joinpath(str(level), "c", "0", *planes, str(row), str(col))
+
+    def _wait(self, key: Key) -> None:
+        try:
+            self._writing.pop(key).result(timeout=DEADLINE_S)
+        except (ValueError, OSError, TimeoutError) as error:
+            level, _, row, col = key
+            where = f"{self.path}: block {row},{col} of level {level}"
+            raise RackscanError(
+                f"{where} could not be written: {error}. Make room and resume the run"
+            ) from error
+
+
+def _array(path: Path, metadata: dict[str, Json], create: bool = False) -> "ts.TensorStore":
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": str(path)},
+        "metadata": metadata,
+        "store_data_equal_to_fill_value": True,
+        "recheck_cached_data": False,
+        "recheck_cached_metadata": "open",
+    }
+    opened = ts.open(spec, open=not create, create=create, delete_existing=create)
+    return opened.result(timeout=DEADLINE_S)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _write_json(path: Path, value: dict[str, Json]) -> None:
+    """By rename: a reader or a kill sees the old or the new file, never half of one."""
+    draft = path.with_name(path.name + ".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
