@@ -87,15 +87,19 @@ class Landing(Generic[P]):
 
 
 class Travel(Generic[P]):
-    """One move under way; made when the drive is set going."""
+    """One move; a drive that stands at its target already need not be set going."""
 
     def __init__(self, drive: Drive[P], start: P, target: P, rules: ArrivalRules, latch: StopLatch) -> None:
-        self._drive, self._start, self._target = drive, start, target
+        self._drive, self._start, self.target = drive, start, target
         self._rules, self._latch = rules, latch
         self._halted = False
         self._landing: Landing[P] | None = None
         self._began_s = time.perf_counter()
-        drive.command(target)
+
+    def set_going(self) -> None:
+        """Command the drive; the clock runs from here."""
+        self._began_s = time.perf_counter()
+        self._drive.command(self.target)
 
     @property
     def landing(self) -> Landing[P] | None:
@@ -123,18 +127,18 @@ class Travel(Generic[P]):
         if self._near(at):
             return Landing(at, time.perf_counter() - self._began_s, retried=False)
         again_s = time.perf_counter()
-        self._drive.command(self._target)
+        self._drive.command(self.target)
         at = self._settle(at, again_s)
         if self._near(at):
             return Landing(at, time.perf_counter() - self._began_s, retried=True)
         raise MoveFailed(
             self._drive.label,
-            f"asked twice to go to {_words(self._target)}, it reports {_words(at)}; nothing was captured there. "
+            f"asked twice to go to {_words(self.target)}, it reports {_words(at)}; nothing was captured there. "
             "Look for a blocked or disconnected axis, then resume",
         )
 
     def _near(self, at: P) -> bool:
-        return self._drive.distance(at, self._target) <= self._rules.tolerance_um
+        return self._drive.distance(at, self.target) <= self._rules.tolerance_um
 
     def _settle(self, start: P, began_s: float) -> P:
         """The position once the drive is idle and had the time to get there."""
@@ -153,7 +157,7 @@ class Travel(Generic[P]):
     def _expected_s(self, start: P) -> float:
         if self._rules.expected_s is None:
             return 0.0
-        return self._rules.expected_s(self._drive.distance(start, self._target))
+        return self._rules.expected_s(self._drive.distance(start, self.target))
 
     def _go_on(self, deadline_s: float) -> None:
         if self._halted:
@@ -163,7 +167,7 @@ class Travel(Generic[P]):
             self._drive.halt()
             raise MoveFailed(
                 self._drive.label,
-                f"still moving towards {_words(self._target)} after its deadline of {self._rules.deadline_s:g} s; "
+                f"still moving towards {_words(self.target)} after its deadline of {self._rules.deadline_s:g} s; "
                 "it was halted",
             )
 
@@ -182,13 +186,24 @@ class Driven(Generic[P]):
             Stopped: a stop was requested before; nothing moved.
         """
         self._latch.check()
-        self._travel = Travel(self._drive, self._start(), target, self._rules, self._latch)
+        there = self._stands_at(target)
+        start = target if there else self._start()
+        self._travel = Travel(self._drive, start, target, self._rules, self._latch)
+        if not there:
+            self._travel.set_going()
         return self._travel
 
     def _start(self) -> P:
         """Where the move begins: reading it from a serial stage costs 10 ms, the last landing nothing."""
         landing = self._travel.landing if self._travel else None
         return landing.position if landing else self._drive.position()
+
+    def _stands_at(self, target: P) -> bool:
+        """A drive that reports to be exactly where it is to go needs no command: no distance, no time."""
+        before = self._travel
+        if before is None or before.landing is None or before.target != target:
+            return False
+        return self._drive.distance(self._drive.position(), target) <= self._rules.tolerance_um
 
     def position(self) -> P:
         """Where the drive reports to be."""
