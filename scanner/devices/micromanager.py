@@ -4,7 +4,6 @@ The only door to Micro-Manager. All calls come from the control thread, except t
 falls back to a simulation: what the configuration names is what moves.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +50,6 @@ class MicroManager:
         """
         if not cfg.is_file():
             raise BadInput.one("no such Micro-Manager configuration", "correct devices.cfg", str(cfg))
-        os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
         mm = cls(UniMMCore(adapter_paths=adapter_folders()))
         try:
             mm.core.loadSystemConfiguration(cfg)
@@ -133,7 +131,7 @@ class MicroManager:
 def adapter_folders() -> list[str]:
     """Where drivers are looked for: an installed Micro-Manager first, then the test adapters that come with us."""
     installed = find_micromanager(return_first=False)
-    return [*installed, mm_test_adapters.device_adapter_path()]
+    return list(dict.fromkeys([*installed, mm_test_adapters.device_adapter_path()]))
 
 
 class MMStageDrive:

@@ -52,7 +52,11 @@ class Rig:
             every_device.callback(self.stage.stop)
 
     def close(self) -> None:
-        """Light off and all devices unloaded; may be called twice."""
+        """Light off and all devices unloaded; may be called twice.
+
+        Raises:
+            DeviceFault: the lamp refused; the devices are unloaded all the same.
+        """
         if not self.mm.is_open:
             return
         with contextlib.ExitStack() as steps:
@@ -63,8 +67,15 @@ class Rig:
     def __enter__(self) -> "Rig":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _where: object
+    ) -> None:
+        try:
+            self.close()
+        except DeviceFault as fault:
+            if error is None:
+                raise
+            error.add_note(str(fault))
 
 
 def open_rig(profile: Profile, folder: Path, run_values: Mapping[str, str], ask: Ask | None = None) -> Rig:
