@@ -1,0 +1,1 @@
+"""How is a microscope focused, in arrays and micrometres only? Knows nothing of scanners and detectors."""

@@ -1,0 +1,66 @@
+"""Which single channel of a camera frame is focus measured on?"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from autofocus.errors import FocusInputError
+
+Image = NDArray[Any]
+"""(h, w), (h, w, 3) RGB or (h, w, 4) RGBA; uint8 or uint16."""
+Gray = NDArray[Any]
+"""(h, w) uint8 or uint16."""
+
+SMALLEST_SIDE_PX = 16
+_GREEN = 1
+
+
+def focus_channel(image: Image, channel: int = _GREEN) -> Gray:
+    """The channel that carries most contrast: green for the usual stains, or the only one of a gray frame.
+
+    Args:
+        image: (h, w), (h, w, 3) RGB or (h, w, 4) RGBA, uint8 or uint16.
+        channel: which of R, G, B (0, 1, 2) of a colour frame.
+
+    Raises:
+        FocusInputError: for another shape or dtype, or a side shorter than 16 px.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise FocusInputError(f"focus needs 8 or 16 bit pixels, not {image.dtype}")
+    if image.ndim == 3 and image.shape[2] in (3, 4):
+        gray: Gray = cv2.extractChannel(np.ascontiguousarray(image), channel)
+    elif image.ndim == 2:
+        gray = np.ascontiguousarray(image)
+    else:
+        raise FocusInputError(f"focus needs (h, w), (h, w, 3) or (h, w, 4) pixels, not {image.shape}")
+    if min(gray.shape) < SMALLEST_SIDE_PX:
+        raise FocusInputError(f"focus needs at least {SMALLEST_SIDE_PX} px a side, not {gray.shape}")
+    return gray
+
+
+def background(gray: Gray) -> float:
+    """How bright the empty field is, in gray levels (≥ 1): the 80 % quantile of a sparse sample of the pixels.
+
+    Energies are divided by its square, so that a flickering lamp or another bit depth changes nothing.
+    """
+    return max(1.0, float(np.quantile(gray[::8, ::8], 0.8)))
+
+
+def noise(gray: Gray, block_px: int = 64) -> float:
+    """Standard deviation of the pixel noise in gray levels, from the quietest fifth of the field.
+
+    The second difference in both directions cancels smooth content (J. Immerkær, "Fast noise variance
+    estimation", Computer Vision and Image Understanding 64, 1996); the low quantile over blocks cancels texture.
+    """
+    kernel = np.array([1.0, -2.0, 1.0], np.float32)
+    residual = np.abs(cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel))
+    quiet = float(np.quantile(block_means(residual, block_px), 0.2))
+    return quiet * float(np.sqrt(np.pi / 2)) / 6.0
+
+
+def block_means(values: NDArray[np.float32], block_px: int) -> NDArray[np.float64]:
+    """Mean of (h, w) values over a grid of about ``block_px`` wide blocks: (rows, columns) float64."""
+    rows, columns = (max(1, round(side / block_px)) for side in values.shape)
+    return cv2.resize(values, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float64)

@@ -1,0 +1,115 @@
+"""Is the map right between its points, sure where it may be, and unmoved by a wrong one?"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from autofocus.drift import MOST_UM, Drift
+from autofocus.errors import FocusInputError
+from autofocus.focus_map import FocusMap, FocusPoint, Relief, next_points
+
+
+def surface(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A tilted, bowed and slightly wavy glass, µm."""
+    x, y = (places / 1000).T
+    heights: NDArray[np.float64] = 12 + 0.4 * x - 0.2 * y + 0.03 * (x * x + y * y) + 0.3 * np.sin(x)
+    return heights
+
+
+def points(count: int, scatter_um: float, seed: int = 0) -> list[FocusPoint]:
+    """Measured points on the surface."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(-8000, 8000, (count, 2))
+    heights = surface(places) + rng.normal(0, scatter_um, count) if scatter_um else surface(places)
+    return [FocusPoint(float(x), float(y), float(z), 0.1) for (x, y), z in zip(places, heights, strict=True)]
+
+
+def test_between_sixty_points_the_surface_is_right() -> None:
+    focus_map = FocusMap.of(points(60, 0.5))
+    wanted = np.random.default_rng(1).uniform(-7000, 7000, (200, 2))
+    z_um, _ = focus_map.predict_many(wanted)
+    assert np.sqrt(np.mean((z_um - surface(wanted)) ** 2)) < 0.4
+
+
+def test_the_stated_uncertainty_covers_about_two_thirds_of_the_fields() -> None:
+    rng = np.random.default_rng(2)
+    hits = []
+    for seed in range(5):
+        wanted = rng.uniform(-7000, 7000, (100, 2))
+        z_um, sigma_um = FocusMap.of(points(50, 0.6, seed)).predict_many(wanted)
+        hits.append(np.abs(z_um - surface(wanted) - rng.normal(0, 0.6, 100)) < sigma_um)
+    assert 0.55 < np.mean(hits) < 0.8
+
+
+def test_one_wrong_point_moves_the_map_by_less_than_half_a_micrometre() -> None:
+    good = points(40, 0.2)
+    place = good[5]
+    wrong = [*good[:5], FocusPoint(place.x_um, place.y_um, place.z_um + 12, 0.1), *good[6:]]
+    z_um, _ = FocusMap.of(wrong).predict(place.x_um, place.y_um)
+    assert z_um == pytest.approx(float(surface(np.array([[place.x_um, place.y_um]]))[0]), abs=0.5)
+
+
+def test_far_from_every_point_the_map_is_less_sure() -> None:
+    focus_map = FocusMap.of(points(12, 0.3))
+    assert focus_map.predict(40_000, 0)[1] > 2 * focus_map.predict(0, 0)[1]
+
+
+def test_a_single_point_gives_its_own_height_nearby() -> None:
+    assert FocusMap.of([FocusPoint(0, 0, 7.5, 0.1)]).predict(100, 0)[0] == pytest.approx(7.5, abs=0.1)
+
+
+def test_a_map_with_hundreds_of_points_predicts_like_one_with_its_neighbours() -> None:
+    few, many = FocusMap.of(points(50, 0.3)), FocusMap.of(points(50, 0.3)).with_points(points(200, 0.3, 9))
+    assert len(many.points) == 250
+    assert many.predict(1000, 1000)[0] == pytest.approx(few.predict(1000, 1000)[0], abs=0.6)
+    assert many.predict(1000, 1000)[1] <= few.predict(1000, 1000)[1]
+
+
+def test_points_can_be_dropped_but_not_all_of_them() -> None:
+    focus_map = FocusMap.of([FocusPoint(0, 0, 1, 0.1), FocusPoint(5000, 0, 2, 0.1)])
+    assert len(focus_map.without(0, 0, 10).points) == 1
+    with pytest.raises(FocusInputError, match="at least one"):
+        focus_map.without(0, 0, 10_000)
+
+
+def test_the_next_points_are_spread_and_never_the_same() -> None:
+    focus_map = FocusMap.of([FocusPoint(0, 0, 1, 0.1)])
+    line = np.stack([np.linspace(0, 10_000, 11), np.zeros(11)], axis=1)
+    chosen = next_points(focus_map, line, 3)
+    assert chosen[0] == 10
+    assert len(set(chosen.tolist())) == 3
+
+
+@settings(max_examples=25, deadline=None)
+@given(shift=st.floats(-4000, 4000), x=st.floats(-5e4, 5e4))
+def test_where_the_stage_counts_from_changes_nothing(shift: float, x: float) -> None:
+    here = FocusMap(tuple(points(10, 0.2)), Relief())
+    there = FocusMap(
+        tuple(FocusPoint(p.x_um + x, p.y_um, p.z_um + shift, p.sigma_um) for p in here.points), Relief()
+    )
+    assert there.predict(x, 0)[0] - shift == pytest.approx(here.predict(0, 0)[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("bad", [FocusPoint(0, 0, float("nan"), 0.1), FocusPoint(0, 0, 1, 0.0)])
+def test_points_without_meaning_are_refused(bad: FocusPoint) -> None:
+    with pytest.raises(FocusInputError, match="finite"):
+        FocusMap.of([bad])
+
+
+def test_drift_follows_a_slow_change_and_ignores_one_wild_field() -> None:
+    drift = Drift()
+    rng = np.random.default_rng(0)
+    for field in range(600):
+        drift = drift.updated(0.002 * field + rng.normal(0, 0.5), 0.5)
+    assert drift.z_um == pytest.approx(1.2, abs=0.25)
+    assert abs(drift.updated(80.0, 0.5).z_um - drift.z_um) < 0.5
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=50))
+def test_drift_is_capped_whatever_is_measured(residuals: list[float]) -> None:
+    drift = Drift()
+    for residual in residuals:
+        drift = drift.updated(residual, 0.1)
+    assert abs(drift.z_um) <= MOST_UM
