@@ -1,0 +1,89 @@
+"""What does the main camera read of a specimen: light, lens, sensor?"""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.devices.simulated.motion import draw
+from scanner.devices.simulated.optics import PSF_UM, psf_kernel
+from scanner.devices.simulated.specimen import CameraGrid, Specimen
+from scanner.devices.simulated.textures import FloatImage
+
+SIDE_PX = 1024
+FULL_WELL_E = 10_000.0
+READ_NOISE_E = 10.0
+FLICKER = 0.01
+VIGNETTING = 0.15
+NOMINAL_EXPOSURE_MS = 5.0
+WHITE = (0.925, 0.925, 0.945)
+_TABLE_PX = 1400
+
+
+class FieldCamera:
+    """The optics and sensor of the main camera; the noise of a frame follows (seed, exposure index) alone."""
+
+    def __init__(self, seed: int, grid: CameraGrid) -> None:
+        self.seed = seed
+        self._grid = grid
+        self._light_od = _light_od()
+        self._noise = draw("noise", seed).standard_normal((_TABLE_PX, _TABLE_PX), dtype=np.float32)
+        self._sigma_px = PSF_UM / grid.um_per_px
+
+    def expose(
+        self, specimen: Specimen, centre_um: tuple[float, float], z_um: float, exposure_ms: float, index: int
+    ) -> NDArray[np.uint8]:
+        """(1024, 1024, 3) uint8 RGB.
+
+        Args:
+            specimen: what lies on the stage.
+            centre_um: the place of the slide on the optical axis, µm.
+            z_um: true height of the focal plane.
+            exposure_ms: 5 fills the pixels of clear glass to 92 %.
+            index: number of the exposure; fixes noise and flicker.
+        """
+        u, v = self._grid.from_slide(*centre_um)
+        u, v = u - (SIDE_PX - 1) / 2, v - (SIDE_PX - 1) / 2
+        corner = (math.floor(u), math.floor(v))
+        across, down = psf_kernel(corner[0] - u, self._sigma_px), psf_kernel(corner[1] - v, self._sigma_px)
+        reach = across.size // 2
+        od = np.zeros((3, SIDE_PX + 2 * reach, SIDE_PX + 2 * reach), np.float32)
+        specimen.absorb(od, (corner[0] - reach, corner[1] - reach), z_um)
+        rng = draw("exposure", self.seed, index)
+        brightness = (1 + FLICKER * float(rng.standard_normal())) * exposure_ms / NOMINAL_EXPOSURE_MS
+        planes = []
+        for plane, light in zip(od, self._light_od, strict=True):
+            seen = cv2.sepFilter2D(plane, -1, across, down)[reach:-reach, reach:-reach]
+            planes.append(self._read(seen + (light - math.log(brightness)), rng))
+        return np.asarray(cv2.merge(planes), np.uint8)
+
+    def dark(self, index: int) -> NDArray[np.uint8]:
+        """(1024, 1024, 3) uint8: what is read without light."""
+        rng = draw("exposure", self.seed, index)
+        planes = [np.abs(self._piece(rng)) * (READ_NOISE_E * 255 / FULL_WELL_E) for _ in range(3)]
+        return np.asarray(cv2.merge([cv2.convertScaleAbs(plane) for plane in planes]), np.uint8)
+
+    def _read(self, od: FloatImage, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """(h, w) uint8 from natural optical density: shot noise on the square root of the light, then read noise."""
+        cv2.multiply(od, -0.5, od)  # type: ignore[call-overload]  # the stubs know no scalar operand
+        cv2.exp(od, od)
+        cv2.scaleAdd(self._piece(rng), 0.5 / math.sqrt(FULL_WELL_E), od, od)
+        cv2.multiply(od, od, od, 255.0)
+        cv2.scaleAdd(self._piece(rng), READ_NOISE_E * 255 / FULL_WELL_E, od, od)
+        return np.asarray(cv2.max(od, 0.0), np.float32).round().clip(0, 255).astype(np.uint8)
+
+    def _piece(self, rng: np.random.Generator) -> FloatImage:
+        """(1024, 1024) float32 standard normal numbers: a random piece of the table."""
+        y, x = rng.integers(0, _TABLE_PX - SIDE_PX, 2)
+        return self._noise[y : y + SIDE_PX, x : x + SIDE_PX]
+
+
+def _light_od() -> FloatImage:
+    """(3, 1024, 1024) float32: white level and vignetting, its middle a little beside the optical axis."""
+    at = np.linspace(-1, 1, SIDE_PX)
+    planes = []
+    for white, shift in zip(WHITE, (0.03, 0.0, -0.02), strict=True):
+        radius2 = ((at[:, None] - 0.04) ** 2 + (at[None] + shift) ** 2) / 2
+        planes.append(-np.log(white * (1 - VIGNETTING * np.clip(radius2, 0, 1.1))))
+    return np.asarray(planes, np.float32)

@@ -1,0 +1,102 @@
+"""Which slides stand in the simulated loader?"""
+
+from pathlib import Path
+
+from scanner.devices.simulated.label import accession
+from scanner.devices.simulated.motion import draw
+from scanner.devices.simulated.slide import ProceduralSlide
+from scanner.devices.simulated.specimen import CameraGrid, Specimen
+from scanner.devices.simulated.truth import ABNORMAL, CellClass
+from scanner.errors import BadInput
+
+_NORMAL = "normal"
+
+
+class SimulatedRack:
+    """Procedural slides from (seed, slot), or pictures in the order given.
+
+    Settings may change until a slide is loaded; a change forgets the slides drawn so far.
+    """
+
+    def __init__(self, seed: int = 1, slides: int = 4) -> None:
+        self.seed = seed
+        self.slides = slides
+        self.specimens: tuple[Path, ...] = ()
+        self.specimen_um_per_px: float | None = None
+        self.specimen_z_step_um = 1.0
+        self.diagnoses: tuple[str, ...] = ()
+        self._drawn: dict[int, Specimen] = {}
+
+    def filled(self, slot: int) -> bool:
+        """Does a slide stand in ``slot`` (from 1)?"""
+        return 1 <= slot <= (len(self.specimens) or self.slides)
+
+    def label(self, slot: int) -> str:
+        """What the barcode of the slide in ``slot`` says."""
+        return accession(self.seed, slot)
+
+    def forget(self) -> None:
+        """A setting changed: draw the slides anew."""
+        self._drawn.clear()
+
+    def use_pictures(self, paths: tuple[Path, ...]) -> None:
+        """Lay pictures on the slides, one each, instead of procedural cells."""
+        self.specimens = paths
+        self.forget()
+
+    def diagnose(self, diagnoses: tuple[str, ...]) -> None:
+        """Say slot by slot what procedural slides hold; an empty text leaves it to the seed.
+
+        Raises:
+            BadInput: where one cannot be read.
+        """
+        for text in filter(None, diagnoses):
+            parse_diagnosis(text)
+        self.diagnoses = diagnoses
+        self.forget()
+
+    def specimen(self, slot: int, grid: CameraGrid) -> Specimen:
+        """The sample on the slide of ``slot``; one slide at a time is kept in memory."""
+        if slot not in self._drawn:
+            self._drawn.clear()
+            self._drawn[slot] = self._make(slot, grid)
+        return self._drawn[slot]
+
+    def _make(self, slot: int, grid: CameraGrid) -> Specimen:
+        return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid)
+
+    def abnormal(self, slot: int) -> dict[CellClass, int]:
+        """How many abnormal cells of each class the procedural slide of ``slot`` holds."""
+        if slot <= len(self.diagnoses) and self.diagnoses[slot - 1]:
+            return parse_diagnosis(self.diagnoses[slot - 1])
+        return _drawn_diagnosis(self.seed, slot)
+
+
+def parse_diagnosis(text: str) -> dict[CellClass, int]:
+    """``normal``, or counts such as ``HSIL:12+ASC-H:3``.
+
+    Raises:
+        BadInput: where a class is not an abnormal one or a count not a number.
+    """
+    if text.strip() == _NORMAL:
+        return {}
+    known = {kind.value: kind for kind in ABNORMAL}
+    counts: dict[CellClass, int] = {}
+    for part in text.split("+"):
+        name, _, count = part.strip().partition(":")
+        if name not in known or not count.isdigit():
+            mend = f"write normal, or CLASS:COUNT joined by +, with classes {', '.join(sorted(known))}"
+            raise BadInput.one(f"unknown diagnosis {text!r}", mend, field="World.Diagnoses")
+        counts[known[name]] = int(count)
+    return counts
+
+
+def _drawn_diagnosis(seed: int, slot: int) -> dict[CellClass, int]:
+    """Odd slots are normal; even ones hold a few abnormal cells of a leading class and fewer of its neighbours."""
+    if slot % 2:
+        return {}
+    rng = draw("diagnosis", seed, slot)
+    leading = (CellClass.LSIL, CellClass.HSIL, CellClass.SCC, CellClass.AGC)
+    kind = leading[(slot // 2 - 1) % 2] if slot <= 4 else leading[int(rng.integers(4))]
+    lesser = CellClass.ASC_US if kind is CellClass.LSIL else CellClass.ASC_H
+    return {kind: int(rng.integers(5, 41)), lesser: int(rng.integers(1, 16))}

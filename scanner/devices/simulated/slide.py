@@ -1,0 +1,257 @@
+"""What lies where on a procedural liquid-based slide, and how does a field of it look at a given height?"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.devices.simulated.bodies import Palette
+from scanner.devices.simulated.motion import draw
+from scanner.devices.simulated.optics import defocus_sigma_px
+from scanner.devices.simulated.scene import draw_object
+from scanner.devices.simulated.specimen import (
+    DEPOSIT_CENTRE_UM,
+    DEPOSIT_RADIUS_UM,
+    OVERVIEW_SHAPE,
+    OVERVIEW_UM_PER_PX,
+    CameraGrid,
+    Surface,
+)
+from scanner.devices.simulated.sprites import COARSE, MOST_BLUR_PX, Sprite, turned, turned_box, turned_shape
+from scanner.devices.simulated.textures import FloatImage, Textures
+from scanner.devices.simulated.truth import ABNORMAL, CellClass, TruthObject
+
+HEIGHT_SIGMA_UM = 1.5
+_BUCKET_PX = 256
+_FAR_UM = 10.5
+_CLUMP_CELL_UM = 100.0
+
+COUNTS: dict[CellClass, int] = {
+    CellClass.SUPERFICIAL: 4_000,
+    CellClass.INTERMEDIATE: 12_400,
+    CellClass.PARABASAL: 1_400,
+    CellClass.METAPLASTIC: 1_000,
+    CellClass.REACTIVE: 1_200,
+    CellClass.ENDOCERVICAL: 400,
+    CellClass.BARE_NUCLEUS: 700,
+    CellClass.LEUCOCYTE: 15_000,
+    CellClass.LEUCOCYTE_CLUMP: 700,
+    CellClass.CANDIDA: 60,
+    CellClass.TRICHOMONAS: 120,
+    CellClass.FLORA: 250,
+    CellClass.DEBRIS: 2_500,
+    CellClass.MUCUS: 300,
+    CellClass.BUBBLE: 12,
+}
+"""Objects on a slide; the squamous cells are 20,000, abnormal ones among them taking the place of intermediate ones."""
+_DRAWN: dict[CellClass, int] = {
+    CellClass.SUPERFICIAL: 22,
+    CellClass.INTERMEDIATE: 48,
+    CellClass.PARABASAL: 12,
+    CellClass.METAPLASTIC: 12,
+    CellClass.REACTIVE: 24,
+    CellClass.ENDOCERVICAL: 12,
+    CellClass.BARE_NUCLEUS: 8,
+    CellClass.LEUCOCYTE: 48,
+    CellClass.LEUCOCYTE_CLUMP: 20,
+    CellClass.CANDIDA: 8,
+    CellClass.TRICHOMONAS: 8,
+    CellClass.FLORA: 8,
+    CellClass.DEBRIS: 30,
+    CellClass.MUCUS: 12,
+    CellClass.BUBBLE: 4,
+}
+"""How many different drawings of each class a slide has; turned 8 ways and stained anew for every object."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """One object: its drawing, the corner of its picture on the camera's grid, and how it lies there."""
+
+    sprite: Sprite
+    corner: tuple[int, int]
+    turn: int
+    stains: tuple[tuple[float, float, float], tuple[float, float, float]]
+    x_um: float
+    y_um: float
+    height_um: float
+
+
+class ProceduralSlide:
+    """Liquid-based cytology from a seed.
+
+    Args:
+        key: what the slide depends on, such as (seed, slot).
+        abnormal: how many cells of each abnormal class it holds.
+        grid: the camera that will look at it.
+    """
+
+    def __init__(self, key: tuple[int, ...], abnormal: dict[CellClass, int], grid: CameraGrid) -> None:
+        self._grid = grid
+        rng = draw("slide", *key)
+        self.surface = Surface(float(rng.uniform(-3, 3)), heading_rad=float(rng.uniform(0, 2 * math.pi)))
+        self._strengths = (float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.9, 1.15)))
+        self._palette = Palette()
+        self._textures = Textures(int(rng.integers(2**31)), grid.um_per_px)
+        self._placed = tuple(self._all_objects(rng, _slide_counts(rng, abnormal)))
+        self._buckets = _bucketed(self._placed)
+
+    def absorb(self, od: FloatImage, corner: tuple[int, int], z_um: float) -> None:
+        """Add the field's optical density; see ``Specimen``."""
+        shape = (od.shape[1], od.shape[2])
+        x, y = self._grid.to_slide(corner[0] + shape[1] / 2, corner[1] + shape[0] / 2)
+        if abs(z_um - self.surface.height(x, y)) > _FAR_UM:
+            self._absorb_far(od, corner, z_um)
+            return
+        for item in self._near(corner, shape, 0):
+            sigma = defocus_sigma_px(z_um - item.height_um, self._grid.um_per_px)
+            _add(
+                od,
+                corner,
+                item,
+                tuple(item.sprite.density(p, sigma) if item.sprite.filled[p] else None for p in (0, 1)),
+            )
+
+    def _absorb_far(self, od: FloatImage, corner: tuple[int, int], z_um: float) -> None:
+        """A field far out of focus, at a quarter of the resolution."""
+        h, w = od.shape[1] // COARSE, od.shape[2] // COARSE
+        x, y = self._grid.to_slide(corner[0] + od.shape[2] / 2, corner[1] + od.shape[1] / 2)
+        sigma = defocus_sigma_px(z_um - self.surface.height(x, y), self._grid.um_per_px)
+        rest = min(math.sqrt(max(sigma**2 - MOST_BLUR_PX**2, 0.01)) / COARSE, 12.0)
+        margin = 2 * math.ceil(rest)
+        wide = np.zeros((3, h + 2 * margin + 1, w + 2 * margin + 1), np.float32)
+        start = (corner[0] // COARSE - margin, corner[1] // COARSE - margin)
+        for item in self._near(corner, (od.shape[1], od.shape[2]), margin * COARSE):
+            pieces = tuple(item.sprite.coarse(p) if item.sprite.filled[p] else None for p in (0, 1))
+            _add(wide, start, item, pieces, COARSE)
+        for plane, coarse in zip(od, wide, strict=True):
+            soft = cv2.GaussianBlur(coarse, (0, 0), rest)[margin : margin + h + 1, margin : margin + w + 1]
+            plane += cv2.resize(soft, None, fx=COARSE, fy=COARSE)[: plane.shape[0], : plane.shape[1]]
+
+    def overview_od(self) -> FloatImage:
+        """(1250, 3750, 3) float32: every object's absorption spread over the pixels of 20 µm it covers."""
+        h, w = OVERVIEW_SHAPE
+        total = np.zeros((h, w, 3), np.float32)
+        for item in self._placed:
+            column, row = int(item.x_um / OVERVIEW_UM_PER_PX), int(item.y_um / OVERVIEW_UM_PER_PX)
+            if 0 <= row < h and 0 <= column < w:
+                total[row, column] += item.sprite.mass @ np.asarray(item.stains, np.float32)
+        total *= (self._grid.um_per_px / OVERVIEW_UM_PER_PX) ** 2
+        return np.asarray(cv2.GaussianBlur(total, (0, 0), 1.1), np.float32)
+
+    def truth(self) -> tuple[TruthObject, ...]:
+        """Every object with its box in slide µm and its height."""
+        return tuple(_truth(item, self._grid) for item in self._placed)
+
+    def _near(self, corner: tuple[int, int], shape: tuple[int, int], margin: int) -> Iterator[_Placed]:
+        """The objects whose pictures may touch a window, always in the same order."""
+        reach = margin + _BUCKET_PX
+        columns = range((corner[0] - reach) // _BUCKET_PX, (corner[0] + shape[1] + margin) // _BUCKET_PX + 1)
+        rows = range((corner[1] - reach) // _BUCKET_PX, (corner[1] + shape[0] + margin) // _BUCKET_PX + 1)
+        for row in rows:
+            for column in columns:
+                yield from self._buckets.get((column, row), ())
+
+    def _all_objects(self, rng: np.random.Generator, counts: dict[CellClass, int]) -> Iterator[_Placed]:
+        """Draw the store of drawings and lay them down where the sample is dense."""
+        places = _clumped_places(rng, sum(counts.values()))
+        start = 0
+        for kind, count in counts.items():
+            drawn = count if kind in ABNORMAL else min(count, _DRAWN[kind])
+            sprites = [self._sprite(rng, kind) for _ in range(drawn)]
+            for n, (x_um, y_um) in enumerate(places[start : start + count]):
+                yield self._lay_down(rng, sprites[n % drawn], float(x_um), float(y_um))
+            start += count
+
+    def _sprite(self, rng: np.random.Generator, kind: CellClass) -> Sprite:
+        return Sprite(draw_object(rng, self._textures, self._palette, kind, self._grid.um_per_px))
+
+    def _lay_down(self, rng: np.random.Generator, sprite: Sprite, x_um: float, y_um: float) -> _Placed:
+        turn = int(rng.integers(8))
+        h, w = turned_shape(sprite.shape, turn)
+        u, v = self._grid.from_slide(x_um, y_um)
+        height = self.surface.height(x_um, y_um) + float(rng.normal(0, HEIGHT_SIGMA_UM))
+        cytoplasm, nucleus = rng.normal(1, (0.18, 0.1))
+        stains = (
+            _scaled(sprite.body.cytoplasm_od, self._strengths[0] * max(0.5, cytoplasm)),
+            _scaled(sprite.body.nucleus_od, self._strengths[1] * max(0.6, nucleus)),
+        )
+        return _Placed(sprite, (round(u) - w // 2, round(v) - h // 2), turn, stains, x_um, y_um, height)
+
+
+def _scaled(od: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    r, g, b = od
+    return r * factor, g * factor, b * factor
+
+
+def _slide_counts(rng: np.random.Generator, abnormal: dict[CellClass, int]) -> dict[CellClass, int]:
+    """Objects of one slide: inflammation and organisms differ from slide to slide, squamous cells do not."""
+    counts = dict(COUNTS)
+    for kind in (CellClass.LEUCOCYTE, CellClass.LEUCOCYTE_CLUMP, CellClass.MUCUS, CellClass.FLORA):
+        counts[kind] = int(counts[kind] * rng.lognormal(-0.1, 0.4))
+    for kind in (CellClass.CANDIDA, CellClass.TRICHOMONAS):
+        counts[kind] = int(counts[kind] * rng.uniform(0, 2)) if rng.random() < 0.4 else 0
+    squamous = sum(n for kind, n in abnormal.items() if kind is not CellClass.AGC)
+    counts[CellClass.INTERMEDIATE] -= squamous
+    return counts | abnormal
+
+
+def _clumped_places(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """(count, 2) slide µm inside the deposit, in random order, dense in clumps and absent from wide gaps."""
+    side = int(2 * DEPOSIT_RADIUS_UM / _CLUMP_CELL_UM)
+    wide, narrow = (
+        cv2.GaussianBlur(rng.standard_normal((side, side)), (0, 0), scale_um / _CLUMP_CELL_UM)
+        for scale_um in (500.0, 170.0)
+    )
+    field = wide / wide.std() + 0.7 * narrow / narrow.std()
+    at = (np.arange(side) + 0.5) * _CLUMP_CELL_UM - DEPOSIT_RADIUS_UM
+    inside = np.hypot(at[:, None], at[None]) < DEPOSIT_RADIUS_UM - _CLUMP_CELL_UM
+    low, high = np.quantile(field[inside], (0.42, 0.999))
+    chance = np.where(inside, np.clip((field - low) / (high - low), 0.0, 1) ** 0.8 + 0.004, 0).ravel()
+    cells = rng.choice(chance.size, count, p=chance / chance.sum())
+    rows, columns = np.divmod(cells, side)
+    corner = np.array(DEPOSIT_CENTRE_UM) - DEPOSIT_RADIUS_UM
+    return np.asarray(
+        corner + (np.stack([columns, rows], 1) + rng.random((count, 2))) * _CLUMP_CELL_UM, np.float64
+    )
+
+
+def _bucketed(placed: tuple[_Placed, ...]) -> dict[tuple[int, int], tuple[_Placed, ...]]:
+    buckets: dict[tuple[int, int], list[_Placed]] = {}
+    for item in placed:
+        key = (item.corner[0] // _BUCKET_PX, item.corner[1] // _BUCKET_PX)
+        buckets.setdefault(key, []).append(item)
+    return {key: tuple(items) for key, items in buckets.items()}
+
+
+def _add(
+    od: FloatImage,
+    start: tuple[int, int],
+    item: _Placed,
+    pieces: tuple[FloatImage | None, ...],
+    shrink: int = 1,
+) -> None:
+    """Add an object's densities, stained, to the three planes, cut at the window's border."""
+    left, top = item.corner[0] // shrink - start[0], item.corner[1] // shrink - start[1]
+    for piece, stain in zip(pieces, item.stains, strict=True):
+        if piece is None:
+            continue
+        picture = turned(piece, item.turn)
+        x0, y0 = max(left, 0), max(top, 0)
+        x1, y1 = min(left + picture.shape[1], od.shape[2]), min(top + picture.shape[0], od.shape[1])
+        if x0 >= x1 or y0 >= y1:
+            return
+        cut = picture[y0 - top : y1 - top, x0 - left : x1 - left]
+        for plane, strength in zip(od, stain, strict=True):
+            target = plane[y0:y1, x0:x1]
+            cv2.scaleAdd(cut, strength, target, target)
+
+
+def _truth(item: _Placed, grid: CameraGrid) -> TruthObject:
+    x, y, w, h = turned_box(item.sprite.box_px, item.sprite.shape, item.turn)
+    centre = grid.to_slide(item.corner[0] + x + w / 2 - 0.5, item.corner[1] + y + h / 2 - 0.5)
+    size = (w * grid.um_per_px, h * grid.um_per_px)
+    return TruthObject(item.sprite.body.cell_class, *centre, *size, item.height_um)
