@@ -91,7 +91,7 @@ class Lattice:
     def owned(self, cell: Cell, box: Box) -> list[Box]:
         """The pixels of ``box`` that a cell owns, as boxes. Every pixel belongs to exactly one cell."""
         across, down = self._coordinates()
-        y = np.arange(box.y0, box.y1) + 0.5
+        y = np.arange(box.y0, box.y1, dtype=np.float64) + 0.5
         left = np.full(y.shape, float(box.x0))
         right = np.full(y.shape, float(box.x1))
         for plane, at in ((across, cell[1]), (down, cell[0])):
@@ -135,9 +135,8 @@ def _stacked(left: FloatArray, right: FloatArray, y0: int) -> list[Box]:
     """Boxes from the span of each line: lines with the same span become one."""
     changes = np.flatnonzero((np.diff(left) != 0) | (np.diff(right) != 0)) + 1
     starts, ends = [0, *changes.tolist()], [*changes.tolist(), len(left)]
-    boxes = [
+    return [
         Box(int(left[a]), y0 + a, int(right[a]), y0 + b)
         for a, b in zip(starts, ends, strict=True)
         if np.isfinite(left[a]) and right[a] > left[a]
     ]
-    return boxes

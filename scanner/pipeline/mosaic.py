@@ -217,10 +217,15 @@ def _sample(tile: Pixels, x: float, y: float, size: Box) -> Pixels:
     top, left = max(0, y_at - 1), max(0, x_at - 1)
     near = tile[top : y_at + h + 2, left : x_at + w + 2]
     if x_part or y_part:
-        kernels = _keys(x_part), _keys(y_part)
-        near = cv2.sepFilter2D(near, -1, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+        near = _between(near, x_part, y_part)
     patch = near[y_at - top : y_at - top + h, x_at - left : x_at - left + w]
     return patch if patch.ndim == 3 else patch[..., None]
+
+
+def _between(pixels: Pixels, x_part: float, y_part: float) -> Pixels:
+    kernels = _keys(x_part), _keys(y_part)
+    moved = cv2.sepFilter2D(pixels, -1, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8) if pixels.dtype == np.uint8 else np.asarray(moved, np.uint16)
 
 
 def _keys(part: float) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import splu
 
 FloatArray = NDArray[np.float64]
@@ -80,7 +80,7 @@ def _least_squares(
 
 def _stiffness(
     start: IntArray, end: IntArray, weight: FloatArray, free: NDArray[np.bool_], column: IntArray
-) -> "coo_array":
+) -> "csc_array":
     """The weighted Laplacian of the free nodes, compressed by column."""
     both = free[start] & free[end]
     a, b = column[start], column[end]
@@ -88,4 +88,4 @@ def _stiffness(
     cols = np.concatenate([a[free[start]], b[free[end]], b[both], a[both]])
     data = np.concatenate([weight[free[start]], weight[free[end]], -weight[both], -weight[both]])
     size = int(free.sum())
-    return coo_array((data, (rows, cols)), shape=(size, size)).tocsc()
+    return csc_array(coo_array((data, (rows, cols)), shape=(size, size)))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from scanner.model.geometry import Point
@@ -141,10 +141,15 @@ def _high_pass(window: Image, bin_px: int) -> Plane:
     plane = window.astype(np.float32)
     if bin_px > 1:
         h, w = (n // bin_px for n in plane.shape)
-        plane = cv2.resize(plane[: h * bin_px, : w * bin_px], (w, h), interpolation=cv2.INTER_AREA)
+        whole = plane[: h * bin_px, : w * bin_px]
+        plane = _float32(cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA))
     box = (HIGH_PASS_PX, HIGH_PASS_PX)
-    result: Plane = plane - cv2.blur(cv2.blur(plane, box), box)
-    return result
+    return plane - _float32(cv2.blur(cv2.blur(plane, box), box))
+
+
+def _float32(plane: ArrayLike) -> Plane:
+    """What cv2 gave back, as it is, with the type that it has."""
+    return np.asarray(plane, np.float32)
 
 
 def _search(overlap: _Overlap, bin_px: int, search_px: float, noise_dn: float) -> _Peak | None:
@@ -194,8 +199,7 @@ def _energy(plane: Plane, rows: _Span, cols: _Span) -> NDArray[np.float64]:
     """Sum of squares over every rectangle of ``rows`` × ``cols``, from a summed-area table (Crow 1984)."""
     table = cv2.integral(plane * plane, sdepth=cv2.CV_64F)
     corner = [[table[np.ix_(y, x)] for x in cols] for y in rows]
-    result: NDArray[np.float64] = corner[1][1] - corner[0][1] - corner[1][0] + corner[0][0]
-    return result
+    return np.asarray(corner[1][1] - corner[0][1] - corner[1][0] + corner[0][0], np.float64)
 
 
 def _peak(surface: NDArray[np.float64], count: NDArray[np.int64], lags: list[NDArray[np.int64]]) -> _Peak:
@@ -253,8 +257,8 @@ def _gauss_newton(
     (y0, y1), (x0, x1) = (_inner(n, m, at) for n, m, at in zip(a.shape, b.shape, lag, strict=True))
     if y1 - y0 < 3 or x1 - x0 < 3:
         return lag, 1e6, 0.0
-    template = cv2.GaussianBlur(a, (0, 0), 0.8)
-    moving = cv2.GaussianBlur(b, (0, 0), 0.8)
+    template = _float32(cv2.GaussianBlur(a, (0, 0), 0.8))
+    moving = _float32(cv2.GaussianBlur(b, (0, 0), 0.8))
     patch = template[y0:y1, x0:x1]
     gy = (template[y0 + 1 : y1 + 1, x0:x1] - template[y0 - 1 : y1 - 1, x0:x1]) / 2
     gx = (template[y0:y1, x0 + 1 : x1 + 1] - template[y0:y1, x0 - 1 : x1 - 1]) / 2
@@ -291,9 +295,8 @@ def _sample(plane: Plane, lag: NDArray[np.float64], rows: tuple[int, int], cols:
     move = np.array([[1, 0, cols[0] - lag[1]], [0, 1, rows[0] - lag[0]]])
     size = (cols[1] - cols[0], rows[1] - rows[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    result: Plane = cv2.warpAffine(plane, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return result
+    return _float32(cv2.warpAffine(plane, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _dot(a: Plane, b: Plane) -> float:
+def _dot(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(np.dot(a.ravel(), b.ravel()))

@@ -81,7 +81,7 @@ class StageModel:
         weight = 1 / (1 + square / (3 * self._prior.position_px) ** 2)
         self._normal += weight * np.outer(regressors, regressors)
         self._right += weight * np.outer(regressors, [seen.x, seen.y])
-        self._weights = np.linalg.solve(self._normal, self._right)
+        self._weights = np.asarray(np.linalg.solve(self._normal, self._right), np.float64)
         self._pairs += 1
         if self._pairs > TRUSTED_PAIRS:
             self._squares += weight * square / 2

@@ -1,7 +1,7 @@
 """What does an image say of itself? The metadata of OME-Zarr 0.5 and of Zarr 3, as dictionaries."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,7 +27,8 @@ class ImageSpec(Value):
     """What is declared of an image before its first pixel.
 
     ``origin_um`` is the slide µm of the outer corner of its first pixel; ``channels`` 3 (red, green, blue) or 1;
-    ``layers`` the number of z planes, None for an image without a z axis, ``layer_um`` their distance.
+    ``um_per_px`` None: nobody knows, and the image counts in pixels; ``layers`` the number of z planes, None for an
+    image without a z axis, ``layer_um`` their distance.
     """
 
     name: str
@@ -35,7 +36,7 @@ class ImageSpec(Value):
     height_px: int = Field(gt=0)
     dtype: Literal["uint8", "uint16"]
     channels: Literal[1, 3]
-    um_per_px: float = Field(gt=0)
+    um_per_px: float | None = Field(default=None, gt=0)
     origin_um: tuple[float, float] = (0.0, 0.0)
     layers: int | None = Field(default=None, gt=0)
     layer_um: float = Field(default=1.0, gt=0)
@@ -56,7 +57,7 @@ class ImageSpec(Value):
         return [self.channels, *planes, size[1], size[0]]
 
 
-def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Json]:
+def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Any]:
     """A level's zarr.json: chunks of 512² in shards of 2048² with all channels, blosc lz4 with bit shuffle."""
     planes = [] if spec.layers is None else [1]
     item = np.dtype(spec.dtype).itemsize
@@ -89,13 +90,11 @@ def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Json]:
 
 def group_metadata(
     spec: ImageSpec, sizes: list[tuple[int, int]], facts: Mapping[str, Json]
-) -> dict[str, Json]:
+) -> dict[str, Any]:
     """The image's zarr.json (https://ngff.openmicroscopy.org/0.5)."""
     kinds = {"c": "channel", "z": "space", "y": "space", "x": "space"}
-    axes = [
-        {"name": name, "type": kinds[name], **({} if name == "c" else {"unit": "micrometer"})}
-        for name in spec.axes
-    ]
+    unit = {} if spec.um_per_px is None else {"unit": "micrometer"}
+    axes = [{"name": a, "type": kinds[a], **({} if a == "c" else unit)} for a in spec.axes]
     multiscale = {
         "name": spec.name,
         "type": "mean",
@@ -111,9 +110,9 @@ def group_metadata(
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "rackscan": rackscan}}
 
 
-def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Json]]:
+def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Any]]:
     """Pixel to slide µm: a place is the middle of its pixel, so a coarser level is shifted by half a pixel more."""
-    um = spec.um_per_px * 2**level
+    um = (spec.um_per_px or 1.0) * 2**level
     x, y = (origin + um / 2 for origin in spec.origin_um)
     planes = [] if spec.layers is None else [(spec.layer_um, 0.0)]
     scale = [1.0, *(p[0] for p in planes), um, um]
@@ -121,7 +120,7 @@ def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Json]]:
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
 
 
-def _omero(spec: ImageSpec) -> dict[str, Json]:
+def _omero(spec: ImageSpec) -> dict[str, Any]:
     window = {"min": 0, "max": spec.fill, "start": 0, "end": spec.fill}
     named = COLOURS if spec.channels == 3 else (("Gray", "FFFFFF"),)
     channels = [

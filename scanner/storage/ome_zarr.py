@@ -4,7 +4,6 @@ Nothing that was written is ever rewritten, and the shape of an image never chan
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.events import Json
+from scanner.storage.atomic import is_temporary, write_atomic
 from scanner.storage.ngff import SHARD_PX, ImageSpec, array_metadata, group_metadata, level_sizes
 
 Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -52,7 +52,8 @@ class PyramidStore:
                 _array(path / str(level), array_metadata(spec, size), create=True)
                 for level, size in enumerate(sizes)
             ]
-            _write_json(path / "zarr.json", group_metadata(spec, sizes, {**(facts or {}), "complete": False}))
+            group = group_metadata(spec, sizes, {**(facts or {}), "complete": False})
+            write_atomic(path / "zarr.json", json.dumps(group, indent=1))
         except (OSError, ValueError) as error:
             raise RackscanError(f"{path}: the image cannot be created: {error}") from error
         return cls(path, spec, arrays)
@@ -132,11 +133,11 @@ class PyramidStore:
         self.flush()
         group = _read_json(self.path / "zarr.json")
         group["attributes"]["rackscan"] |= {**facts, "complete": True}
-        _write_json(self.path / "zarr.json", group)
+        write_atomic(self.path / "zarr.json", json.dumps(group, indent=1))
 
     def sweep(self) -> int:
         """Remove what a killed writer left behind; the number of files. Not while another process writes."""
-        left = [f for kind in ("*.__lock", "*.tmp") for f in self.path.rglob(kind)]
+        left = [f for f in self.path.rglob("*") if f.name.endswith(".__lock") or is_temporary(f)]
         for file in left:
             file.unlink()
         return len(left)
@@ -188,13 +189,3 @@ def _array(path: Path, metadata: dict[str, Json], create: bool = False) -> "ts.T
 def _read_json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _write_json(path: Path, value: dict[str, Json]) -> None:
-    """By rename: a reader or a kill sees the old or the new file, never half of one."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
