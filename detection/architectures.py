@@ -31,10 +31,13 @@ class CellNet(nn.Module):
     def __init__(self, network: Network, classes: int) -> None:
         super().__init__()
         first, second, third = network.channels
-        self.stem = nn.Sequential(ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2))
+        self.stem = nn.Sequential(
+            ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2)
+        )
         self.blocks = nn.ModuleList([ConvNorm(third, third, 1, dilation) for dilation in network.dilations])
         self.head = nn.Conv2d(third, OUTPUTS_BEFORE_CLASSES + classes, 1)
-        nn.init.constant_(self.head.bias[:1], -4.0)  # most places hold no cell: start there
+        with torch.no_grad():  # most places hold no cell: start there
+            self.head.get_parameter("bias")[0] = -4.0
 
     def forward(self, density: Tensor) -> Tensor:
         """The maps of a batch."""

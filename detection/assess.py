@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from detection.classes import CellClass, Role, plain
-from detection.decoding import CLASSES, STRIDE_PX, sigmoid, softmax
+from detection.crops import class_shares, crop_density
 from detection.detections import Detections, Floats, Image
 from detection.detector import Detector
 from detection.errors import DataError
@@ -24,7 +24,6 @@ from detection.evaluation import (
     safe_point,
 )
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
-from detection.normalisation import optical_density, white_level
 from detection.onnx_detector import OnnxDetector
 from detection.scoring import slide_score
 
@@ -129,11 +128,19 @@ def _clipped(found: Detections, image: Image) -> Detections:
 
 
 def _fields(
-    detector: Detector, data: DataSet, images: Sequence[Labelled], to_package: NDArray[np.int64], progress: Progress
+    detector: Detector,
+    data: DataSet,
+    images: Sequence[Labelled],
+    to_package: NDArray[np.int64],
+    progress: Progress,
 ) -> Figures:
     seen = look(detector, data, images, progress)
     abnormal = detector.package.of_role(Role.ABNORMAL)
-    n = {"images": len(images), "slides": len({s.slide for s in seen}), "boxes": sum(len(s.labels) for s in seen)}
+    n = {
+        "images": len(images),
+        "slides": len({s.slide for s in seen}),
+        "boxes": sum(len(s.labels) for s in seen),
+    }
     cell = CellFigures(
         ap50=_precision(seen, abnormal, "abnormal"),
         ap50_any=_precision(seen, to_package.tolist(), "scores"),
@@ -143,7 +150,9 @@ def _fields(
     return Figures(slide=_slides(seen, abnormal), cell=cell, n=n)
 
 
-def _ranked(seen: Sequence[Seen], wanted: Sequence[int], score: str) -> tuple[Numbers, NDArray[np.bool_], int]:
+def _ranked(
+    seen: Sequence[Seen], wanted: Sequence[int], score: str
+) -> tuple[Numbers, NDArray[np.bool_], int]:
     scores, hits, truths = [np.zeros(0)], [np.zeros(0, bool)], 0
     for s in seen:
         truth = s.truth[np.isin(s.labels, wanted)]
@@ -169,7 +178,9 @@ def _froc(seen: Sequence[Seen], abnormal: Sequence[int]) -> dict[str, float]:
 
 def _slides(seen: Sequence[Seen], abnormal: Sequence[int]) -> SlideFigures:
     names = sorted({s.slide for s in seen})
-    truth = np.array([any(np.isin(s.labels, abnormal).any() for s in seen if s.slide == name) for name in names])
+    truth = np.array(
+        [any(np.isin(s.labels, abnormal).any() for s in seen if s.slide == name) for name in names]
+    )
     cells = [np.concatenate([s.found.abnormal for s in seen if s.slide == name]) for name in names]
     scores = np.array([slide_score(values) for values in cells])
     if not truth.any() or truth.all():
@@ -183,23 +194,14 @@ def _slides(seen: Sequence[Seen], abnormal: Sequence[int]) -> SlideFigures:
     )
 
 
-def crop_shares(detector: OnnxDetector, image: Image) -> Numbers:
-    """(k,) class probabilities of a crop: the network's class votes around its middle, weighted by objectness."""
-    maps = detector.crop_maps(image)
-    rows, cols = maps.shape[1] // 2, maps.shape[2] // 2
-    middle = maps[:, rows - 3 : rows + 3, cols - 3 : cols + 3].reshape(len(maps), -1)
-    weight = sigmoid(middle[0]) + 1e-3
-    votes = (middle[CLASSES:] * (weight / weight.sum())).sum(axis=1)
-    return softmax(votes[None])[0]
-
-
 def _crops(
     detector: Detector, images: Sequence[Labelled], to_package: NDArray[np.int64], progress: Progress
 ) -> Figures:
     cpu = OnnxDetector(detector.package)
     shares = []
     for number, entry in enumerate(images):
-        shares.append(crop_shares(cpu, read_pixels(entry.file)))
+        (maps,) = cpu.maps([crop_density(read_pixels(entry.file))])
+        shares.append(class_shares(maps))
         progress(number + 1, len(images), "evaluating")
     truth = to_package[np.array([int(entry.labels[0]) for entry in images])]
     table, abnormal = np.stack(shares), detector.package.of_role(Role.ABNORMAL)

@@ -32,15 +32,41 @@ ABNORMAL = ("ASC-US", "LSIL", "ASC-H", "HSIL", "SCC", "AGC")
 _ROLES = {
     Role.ABNORMAL: (
         *ABNORMAL,
-        *("light dysplastic", "moderate dysplastic", "severe dysplastic", "carcinoma in situ", "adenocarcinoma"),
+        *(
+            "light dysplastic",
+            "moderate dysplastic",
+            "severe dysplastic",
+            "carcinoma in situ",
+            "adenocarcinoma",
+        ),
     ),
     Role.SQUAMOUS: (
         *("NILM", "squamous", "superficial", "intermediate", "parabasal", "metaplastic", "reactive"),
         *("normal", "normal superficial", "normal superficiel", "normal intermediate"),
     ),
     Role.OTHER: (
-        *("normal columnar", "columnar", "endocervical", "leucocyte", "leukocyte", "organism", "debris", "mucus"),
-        *("trichomonas", "candida", "flora", "herps", "herpes", "actinomyces", "bubble", "clump", "fold", "bare"),
+        *(
+            "normal columnar",
+            "columnar",
+            "endocervical",
+            "leucocyte",
+            "leukocyte",
+            "organism",
+            "debris",
+            "mucus",
+        ),
+        *(
+            "trichomonas",
+            "candida",
+            "flora",
+            "herps",
+            "herpes",
+            "actinomyces",
+            "bubble",
+            "clump",
+            "fold",
+            "bare",
+        ),
     ),
 }
 

@@ -53,7 +53,9 @@ def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) ->
     centre = (np.stack([cols, rows], axis=1) + 0.5 + np.clip(at[OFFSET].T, -1.5, 1.5)) * STRIDE_PX
     inside = (centre >= 0).all(axis=1) & (centre[:, 0] < width_px) & (centre[:, 1] < height_px)
     size = np.exp(np.clip(at[SIZE].T, -2.0, LARGEST_LOG_SIZE)) * STRIDE_PX
-    found = _classified(objectness[rows, cols], at[CLASSES:].T, np.hstack([centre - size / 2, size]), extension)
+    found = _classified(
+        objectness[rows, cols], at[CLASSES:].T, np.hstack([centre - size / 2, size]), extension
+    )
     return found.take(np.nonzero(inside)[0])
 
 

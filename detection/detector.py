@@ -77,7 +77,9 @@ class Scale:
         factor = image_um_per_px / package_um_per_px
         both = f"image {image_um_per_px:.4g} µm/px, detector {package_um_per_px:.4g} µm/px"
         if factor > TOO_COARSE:
-            raise ImageRefused(f"{both}: more than twice as coarse as the detector needs, cells would be missed")
+            raise ImageRefused(
+                f"{both}: more than twice as coarse as the detector needs, cells would be missed"
+            )
         if abs(factor - 1.0) <= SAME_SCALE:
             return cls(1.0, f"{both}: used as it is")
         return cls(factor, f"{both}: resampled by {factor:.3f}")
@@ -110,7 +112,9 @@ def find(maps: Maps, package: DetectorPackage, image: Image, um_per_px: float) -
 def _joined(patches: list[Patch], found: list[Detections]) -> Detections:
     if len(patches) == 1:
         return found[0]
-    tiles = [TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(patches, found, strict=True))]
+    tiles = [
+        TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(patches, found, strict=True))
+    ]
     return merge(tiles).detections
 
 

@@ -110,7 +110,8 @@ def froc(scores: Numbers, hits: NDArray[np.bool_], truths: int, area_mm2: float)
     false = np.cumsum(~hits[order]) / max(area_mm2, 1e-12)
     found = np.cumsum(hits[order]) / max(truths, 1)
     return {
-        f"{rate:g}": float(found[false <= rate].max(initial=0.0)) if truths else 0.0 for rate in FROC_FALSE_PER_MM2
+        f"{rate:g}": float(found[false <= rate].max(initial=0.0)) if truths else 0.0
+        for rate in FROC_FALSE_PER_MM2
     }
 
 
@@ -127,7 +128,10 @@ def balanced_accuracy(counts: NDArray[np.int64]) -> float | None:
 
 
 def platt(raw: Numbers, truth: NDArray[np.bool_], rounds: int = 50) -> tuple[float, float]:
-    """(slope, offset) of the logistic curve from logit(raw) to truth (Platt 1999), by Newton's method with a prior at (1, 0)."""
+    """(slope, offset) of the logistic curve from logit(raw) to truth (Platt 1999).
+
+    By Newton's method with a weak prior at (1, 0), so that few examples do not run away.
+    """
     inside = np.clip(raw, 1e-4, 1 - 1e-4)
     design = np.stack([np.log(inside / (1 - inside)), np.ones(len(raw))], axis=1)
     prior, weight = np.array([1.0, 0.0]), np.diag([1.0, 0.1])

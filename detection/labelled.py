@@ -105,7 +105,9 @@ def read_data(path: Path) -> DataSet:
     else:
         found = _from_crops(path)
     if not found.images:
-        raise DataError(str(path), ["no labelled image: CLASS/*.png, a COCO .json, or X.geojson beside X.tif"])
+        raise DataError(
+            str(path), ["no labelled image: CLASS/*.png, a COCO .json, or X.geojson beside X.tif"]
+        )
     empty = [name for name, n in found.counts().items() if n == 0]
     if empty:
         raise DataError(str(path), [f"class {name} has no example" for name in empty])

@@ -13,6 +13,8 @@ from scipy.spatial import cKDTree
 
 from detection.detections import Detections, concatenate
 
+Pairs = NDArray[np.int64]
+
 SAME_CELL_IOS = 0.6
 CUT_MARGIN_PX = 2.0
 
@@ -86,7 +88,8 @@ def _same_cell(boxes: NDArray[np.float64], owner: NDArray[np.int64], least_ios: 
     pairs = _near(boxes)
     pairs = pairs[owner[pairs[:, 0]] != owner[pairs[:, 1]]]
     pairs = pairs[_ios(boxes[pairs[:, 0]], boxes[pairs[:, 1]]) >= least_ios]
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    ordered: Pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return ordered
 
 
 def _near(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -109,9 +112,12 @@ def _near(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
 def _between(
     centres: NDArray[np.float64], some: NDArray[np.intp], others: NDArray[np.intp], reach: float
 ) -> NDArray[np.int64]:
-    hits = cKDTree(centres[some]).sparse_distance_matrix(cKDTree(centres[others]), reach * 2**0.5, output_type="ndarray")
+    hits = cKDTree(centres[some]).sparse_distance_matrix(
+        cKDTree(centres[others]), reach * 2**0.5, output_type="ndarray"
+    )
     pairs = np.stack([some[hits["i"]], others[hits["j"]]], axis=1).astype(np.int64)
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+    different: Pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    return different
 
 
 def _ios(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

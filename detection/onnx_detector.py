@@ -41,8 +41,9 @@ class OnnxDetector:
 
     def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
         """See :meth:`detection.detector.Detector.detect`."""
-        return [find(self._maps, self._package, image, um_per_px) for image in images]
+        return [find(self.maps, self._package, image, um_per_px) for image in images]
 
-    def _maps(self, densities: Sequence[Floats]) -> list[Floats]:
+    def maps(self, densities: Sequence[Floats]) -> list[Floats]:
+        """See :class:`detection.detector.Maps`."""
         answers = [self._network.run(None, {"density": density[None]})[0][0] for density in densities]
         return [np.asarray(answer, dtype=np.float32) for answer in answers]

@@ -52,7 +52,10 @@ class _Graph:
 
 def _folded(weights: Mapping[str, Floats], layer: str) -> tuple[Floats, Floats]:
     """Weight and bias of a convolution and the batch norm behind it."""
-    norm = {part: weights[f"{layer}.1.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")}
+    norm = {
+        part: weights[f"{layer}.1.{part}"].astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    }
     gain = norm["weight"] / np.sqrt(norm["running_var"] + NORM_EPSILON)
     weight = weights[f"{layer}.0.weight"].astype(np.float64) * gain[:, None, None, None]
     bias = norm["bias"] - norm["running_mean"] * gain
@@ -67,7 +70,9 @@ def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
         value = graph.op("Relu", [graph.conv(layer, value, *_folded(weights, layer), 2, 1)], f"{layer}.relu")
     for index, dilation in enumerate(network.dilations):
         layer = f"blocks.{index}"
-        branch = graph.op("Relu", [graph.conv(layer, value, *_folded(weights, layer), 1, dilation)], f"{layer}.relu")
+        branch = graph.op(
+            "Relu", [graph.conv(layer, value, *_folded(weights, layer), 1, dilation)], f"{layer}.relu"
+        )
         value = graph.op("Add", [value, branch], f"{layer}.sum")
     graph.conv("maps", value, weights["head.weight"], weights["head.bias"], 1, 1)
     return _model(graph, weights["head.weight"].shape[0])

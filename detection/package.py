@@ -57,13 +57,17 @@ class Network(BaseModel):
 
 
 class Extension(BaseModel):
-    """What we keep beyond WSInfer's format."""
+    """What we keep beyond WSInfer's format.
+
+    ``candidate_floor`` is the least object score that is a detection, ``cell_floor`` the least that counts as a cell.
+    """
 
     model_config = _STRICT
     classes: tuple[CellClass, ...] = Field(min_length=1)
     network: Network = Network()
     calibration: Calibration = Calibration()
     candidate_floor: float = Field(default=0.08, gt=0, lt=1)
+    cell_floor: float = Field(default=0.3, gt=0, lt=1)
     provenance: str
     training_data: str
     intended_use: str
@@ -211,3 +215,8 @@ def _read_self_test(path: Path) -> tuple[Image, Detections]:
     except (KeyError, ValueError) as error:
         raise PackageError(str(path), [f"{SELF_TEST} cannot be read: {error}"]) from error
     return np.ascontiguousarray(image[:, :, ::-1], dtype=np.uint8), expected
+
+
+def default_package() -> Path:
+    """The folder of the package that rackscan ships."""
+    return Path(__file__).parent / "packages" / "default"

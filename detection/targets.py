@@ -88,7 +88,12 @@ def target(cells: Cells, size_px: int, radius: float = 1.5) -> Target:
 
 
 def cut(
-    image: Image, cells: Cells, centre: tuple[float, float], zoom: float, how: Augmentation, size_px: int,
+    image: Image,
+    cells: Cells,
+    centre: tuple[float, float],
+    zoom: float,
+    how: Augmentation,
+    size_px: int,
     rng: np.random.Generator,
 ) -> tuple[Image, Cells]:
     """A square patch of ``size_px`` around ``centre`` (x, y px), zoomed, turned and flipped as ``how`` allows."""
@@ -96,7 +101,9 @@ def cut(
     quarter = int(rng.integers(4)) if how.turns else 0
     mirror = -1.0 if how.turns and rng.random() < 0.5 else 1.0
     angle = quarter * np.pi / 2 + float(rng.uniform(-how.tilt, how.tilt))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([mirror, 1.0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag(
+        [mirror, 1.0]
+    )
     matrix = np.hstack([turn * factor, np.zeros((2, 1))])
     matrix[:, 2] = size_px / 2 - matrix[:, :2] @ np.asarray(centre)
     size = (size_px, size_px)
@@ -111,7 +118,8 @@ def seen(patch: Image, white: Floats, how: Augmentation, rng: np.random.Generato
     """(3, h, w) float32 densities of a patch after other optics, another stain and another camera."""
     if how.jpeg and rng.random() < how.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(55, 95))]
-        patch = np.asarray(cv2.imdecode(cv2.imencode(".jpg", patch, quality)[1], cv2.IMREAD_COLOR), dtype=np.uint8)
+        coded = cv2.imencode(".jpg", patch[:, :, ::-1], quality)[1]
+        patch = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)[:, :, ::-1]
     exposure = np.exp(rng.uniform(-how.exposure, how.exposure, 3))
     density = optical_density(patch, (white * exposure).astype(np.float32))
     if how.defocus_px and rng.random() < 0.4:

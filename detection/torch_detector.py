@@ -20,7 +20,7 @@ class TorchDetector:
     def __init__(self, package: DetectorPackage, device: torch.device | None = None) -> None:
         self._package = package
         self._device = device or device_here()
-        self._network = _network(package).to(self._device, memory_format=torch.channels_last).eval()
+        self._network = _network(package).to(self._device).eval()
 
     @property
     def package(self) -> DetectorPackage:
@@ -59,7 +59,11 @@ def _network(package: DetectorPackage) -> torch.nn.Module:
         raise PackageError(str(package.path), [f"architecture {config.architecture} is not one of {known}"])
     network = build(config.architecture, config.rackscan.network, config.num_classes)
     try:
-        network.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in package.weights.items()})
+        network.load_state_dict(
+            {name: torch.from_numpy(values.copy()) for name, values in package.weights.items()}
+        )
     except RuntimeError as error:
-        raise PackageError(str(package.path), [f"{WEIGHTS} does not fit {config.architecture}: {error}"]) from error
+        raise PackageError(
+            str(package.path), [f"{WEIGHTS} does not fit {config.architecture}: {error}"]
+        ) from error
     return network

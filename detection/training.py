@@ -12,6 +12,7 @@ from torch import Tensor
 
 from detection.architectures import OUTPUTS_BEFORE_CLASSES, build, device_here
 from detection.classes import CellClass
+from detection.crops import centre_box, zoom_of
 from detection.detections import Floats, Image
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.normalisation import white_level
@@ -20,8 +21,6 @@ from detection.targets import IGNORED_LABEL, WIDE, Augmentation, Cells, Target, 
 
 Progress = Callable[[int, int, str], None]
 ARCHITECTURE = "cellnet-s8"
-CROP_PX = 144
-CROP_CENTRE_PX = 40.0
 
 
 class TrainSettings(BaseModel):
@@ -70,19 +69,19 @@ def read_example(labelled: Labelled, kind: Kind, settings: TrainSettings, um_per
     """The pixels of a labelled image; a crop is brought to one size, so that its size cannot give its class away."""
     image = read_pixels(labelled.file)
     if kind is Kind.CROPS:
-        height, width = image.shape[:2]
-        zoom = CROP_PX / max(height, width)
-        side = CROP_CENTRE_PX / zoom
-        boxes = np.array([[(width - side) / 2, (height - side) / 2, side, side]], np.float32)
-        return Example(image, Cells(boxes, labelled.labels), white_level(image), zoom)
+        return Example(image, Cells(centre_box(image), labelled.labels), white_level(image), zoom_of(image))
     scale = labelled.um_per_px or um_per_px
-    return Example(image, Cells(labelled.boxes, labelled.labels), white_level(image), scale / settings.spacing_um_px)
+    return Example(
+        image, Cells(labelled.boxes, labelled.labels), white_level(image), scale / settings.spacing_um_px
+    )
 
 
 class Sampler:
     """Draws patches: half of them around a cell of a class drawn evenly, half anywhere."""
 
-    def __init__(self, examples: Sequence[Example], kind: Kind, settings: TrainSettings, how: Augmentation) -> None:
+    def __init__(
+        self, examples: Sequence[Example], kind: Kind, settings: TrainSettings, how: Augmentation
+    ) -> None:
         self._examples, self._kind, self._settings, self._how = examples, kind, settings, how
         self._rng = np.random.default_rng((settings.seed, 7))
         self._by_class: dict[int, list[tuple[int, int]]] = {}
@@ -109,7 +108,10 @@ class Sampler:
             box = self._examples[index].cells.boxes[place]
             spread = 8.0 if self._kind is Kind.CROPS else self._settings.patch_px / 3
             shift = self._rng.uniform(-spread, spread, 2) / self._examples[index].zoom
-            return self._examples[index], (float(box[0] + box[2] / 2 + shift[0]), float(box[1] + box[3] / 2 + shift[1]))
+            return self._examples[index], (
+                float(box[0] + box[2] / 2 + shift[0]),
+                float(box[1] + box[3] / 2 + shift[1]),
+            )
         example = self._examples[int(self._rng.integers(len(self._examples)))]
         height, width = example.image.shape[:2]
         return example, (float(self._rng.uniform(0, width)), float(self._rng.uniform(0, height)))
@@ -121,7 +123,9 @@ def loss(maps: Tensor, targets: Sequence[Target], class_weights: Tensor) -> Tens
     weight = torch.from_numpy(np.stack([t.weight for t in targets])).to(maps.device)
     labels = torch.from_numpy(np.stack([t.labels for t in targets])).to(maps.device)
     wanted = torch.from_numpy(np.stack([t.regression for t in targets])).to(maps.device)
-    box = ((maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted).abs() * weight[:, None]).sum() / weight.sum().clamp(min=1.0)
+    box = ((maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted).abs() * weight[:, None]).sum() / weight.sum().clamp(
+        min=1.0
+    )
     entropy = torch.nn.functional.cross_entropy(
         maps[:, OUTPUTS_BEFORE_CLASSES:], labels, class_weights, ignore_index=IGNORED_LABEL, reduction="none"
     )
@@ -146,14 +150,18 @@ def class_weights(examples: Sequence[Example], classes: Sequence[CellClass]) -> 
 
 
 def fit(
-    examples: Sequence[Example], classes: Sequence[CellClass], kind: Kind, settings: TrainSettings, progress: Progress
+    examples: Sequence[Example],
+    classes: Sequence[CellClass],
+    kind: Kind,
+    settings: TrainSettings,
+    progress: Progress,
 ) -> dict[str, Floats]:
     """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule."""
     device = device_here()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         network = build(ARCHITECTURE, settings.network, len(classes))
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)
     sampler = Sampler(examples, kind, settings, WIDE)
@@ -171,4 +179,6 @@ def fit(
         mean_loss = value.item() if step == 0 else 0.98 * mean_loss + 0.02 * value.item()
         progress(step + 1, settings.steps, f"loss {mean_loss:.3f}")
     state = network.state_dict()
-    return {name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    return {
+        name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")
+    }

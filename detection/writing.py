@@ -35,7 +35,9 @@ class Trained:
     def opened(self, image: Image) -> OnnxDetector:
         """A detector on the CPU, without any file; ``image`` stands in as self-test image."""
         twin = cellnet_twin(self.weights, self.config.rackscan.network)
-        package = DetectorPackage(Path("unsaved"), self.config, self.weights, twin, image, Detections.none(), "")
+        package = DetectorPackage(
+            Path("unsaved"), self.config, self.weights, twin, image, Detections.none(), ""
+        )
         return OnnxDetector(package)
 
 

@@ -45,7 +45,9 @@ CATEGORIES = tuple(sorted(set(LABEL_OF.values())))
 
 def main() -> int:
     """Write a set; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=900)
     parser.add_argument("--seed", type=int, default=1)
@@ -70,8 +72,12 @@ def _empty(seed: int) -> dict[str, Any]:
 
 
 def random_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene, Look]:
-    """A field as the shipped rig sees it, or as any other laboratory's might; a quarter of all hold normal cells only."""
-    look = Look(defocus_um=float(rng.normal(0, 0.7))) if rng.random() < RIG_SHARE else Look.random(rng, UM_PER_PX)
+    """A field as the shipped rig or any other laboratory sees it; a quarter of all hold normal cells only."""
+    look = (
+        Look(defocus_um=float(rng.normal(0, 0.7)))
+        if rng.random() < RIG_SHARE
+        else Look.random(rng, UM_PER_PX)
+    )
     mix = {kind: n * float(rng.uniform(0.5, 1.5)) for kind, n in NORMAL_MIX.items()}
     if rng.random() >= NORMAL_SHARE:
         mix |= {kind: n * float(rng.uniform(0.5, 2.5)) for kind, n in ABNORMAL_MIX.items()}

@@ -1,0 +1,122 @@
+"""What turns a folder of labelled images into a package? Read, hold out, train, calibrate, measure, write."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.assess import Figures, Seen, assess, look
+from detection.classes import Role, indices
+from detection.crops import PATCH_PX, zoom_of
+from detection.detections import Image
+from detection.evaluation import Numbers, matched, platt
+from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
+from detection.model_card import model_card
+from detection.package import Calibration, DetectorPackage, Extension, PackageConfig, Transform
+from detection.targets import NONE, Cells, cut
+from detection.training import ARCHITECTURE, Progress, TrainSettings, fit, read_example, split
+from detection.writing import Trained, write_package
+
+CROP_STEPS = 1500
+HIT_IOU = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A package on disk and its figures on held-out images."""
+
+    package: DetectorPackage
+    figures: Figures
+    training_images: int
+    held_out_images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the package says about itself."""
+
+    name: str
+    training_data: str
+    intended_use: str = "Not for diagnosis. Supports the people who sign out a slide and never replaces them."
+    command: str = "rackscan train"
+
+
+def train_package(
+    data_path: Path, out: Path, settings: TrainSettings, statement: Statement, progress: Progress
+) -> Learnt:
+    """Train on the images of a folder.
+
+    Raises:
+        DataError: where the folder's labels are not in order.
+    """
+    data = read_data(data_path)
+    if data.kind is Kind.CROPS:
+        settings = settings.model_copy(update={"steps": min(settings.steps, CROP_STEPS)})
+    kept, held = split(data, settings)
+    examples = [read_example(image, data.kind, settings, data.um_per_px) for image in kept]
+    weights = fit(examples, data.classes, data.kind, settings, progress)
+    trained = Trained(_config(data, settings, statement), weights)
+    test_image = _self_test_image(held or kept, data, settings)
+    trained = _calibrated(trained, data, held, test_image, progress)
+    figures = assess(trained.opened(test_image), data, held, progress) if held else Figures(n={"images": 0})
+    card = model_card(trained.config, data.counts(), figures, statement.command)
+    package = write_package(trained, test_image, card, out)
+    return Learnt(package, figures, len(kept), len(held))
+
+
+def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> PackageConfig:
+    scale = "as stated by the data" if data.scale_known else "assumed, the data do not say it"
+    crops = ", every crop at one size" if data.kind is Kind.CROPS else ""
+    return PackageConfig(
+        architecture=ARCHITECTURE,
+        name=statement.name,
+        num_classes=len(data.classes),
+        class_names=tuple(entry.name for entry in data.classes),
+        patch_size_pixels=settings.patch_px,
+        spacing_um_px=settings.spacing_um_px,
+        transform=(Transform(name="WhiteNormalisedOpticalDensity", arguments={"white_percentile": 95.0}),),
+        rackscan=Extension(
+            classes=data.classes,
+            network=settings.network,
+            provenance=f"{settings.steps} steps of {settings.batch} patches, seed {settings.seed}",
+            training_data=f"{statement.training_data}; scale {scale}{crops}",
+            intended_use=statement.intended_use,
+            sha256={},
+        ),
+    )
+
+
+def _self_test_image(images: Sequence[Labelled], data: DataSet, settings: TrainSettings) -> Image:
+    """The middle of the first image, at the package's scale."""
+    image = read_pixels(images[0].file)
+    field_zoom = (images[0].um_per_px or data.um_per_px) / settings.spacing_um_px
+    zoom = zoom_of(image) if data.kind is Kind.CROPS else field_zoom
+    nothing = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    centre = (image.shape[1] / 2, image.shape[0] / 2)
+    return cut(image, nothing, centre, zoom, NONE, PATCH_PX, np.random.default_rng(0))[0]
+
+
+def _calibrated(
+    trained: Trained, data: DataSet, held: Sequence[Labelled], image: Image, progress: Progress
+) -> Trained:
+    """With P(abnormal) fitted to how often held-out detections are abnormal cells; crops are left as they are."""
+    wanted = indices(data.classes, Role.ABNORMAL)
+    if data.kind is Kind.CROPS or not held or not wanted:
+        return trained
+    raw, truth = _abnormal_hits(look(trained.opened(image), data, held, progress), wanted)
+    if truth.all() or not truth.any():
+        return trained
+    slope, offset = platt(raw, truth)
+    calibration = Calibration(slope=slope, offset=offset)
+    extension = trained.config.rackscan.model_copy(update={"calibration": calibration})
+    return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
+
+
+def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:
+    hits = [
+        matched(s.found.boxes, s.found.abnormal, s.truth[np.isin(s.labels, wanted)], HIT_IOU) for s in seen
+    ]
+    raw = np.concatenate([s.found.abnormal for s in seen]).astype(float)
+    return raw, np.concatenate(hits)

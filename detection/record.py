@@ -1,0 +1,62 @@
+"""On what grounds may a slide be excluded? A record of how one detector did on slides of one rig."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detection.errors import PackageError
+
+SUFFIX = ".evaluation.json"
+
+
+class EvaluationRecord(BaseModel):
+    """A measured operating point; it holds for this detector on this rig and for nothing else.
+
+    Attributes:
+        detector: hash of the package that was measured.
+        profile: name of the rig's profile.
+        rig: hash of what the detector sees of the rig (camera and objective).
+        operating_point: a slide score under it may be excluded.
+        urgent_point: a slide score at or over it with a high-grade cell is urgent.
+        slides: how many slides were measured, by truth.
+        data: which slides those were, in words.
+        command: what measures it again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    detector: str = Field(pattern=r"^[0-9a-f]{64}$")
+    profile: str
+    rig: str
+    operating_point: float = Field(ge=0, le=1)
+    urgent_point: float = Field(ge=0, le=1)
+    slides: dict[str, int]
+    auc: float | None
+    auc_ci95: tuple[float, float] | None
+    sensitivity: float = Field(ge=0, le=1)
+    excluded: float = Field(ge=0, le=1)
+    data: str
+    command: str
+
+
+def read_records(folder: Path) -> tuple[EvaluationRecord, ...]:
+    """All ``*.evaluation.json`` of a folder, such as the one a profile lies in.
+
+    Raises:
+        PackageError: where one of them is not a record.
+    """
+    records = []
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            records.append(EvaluationRecord.model_validate_json(file.read_bytes()))
+        except ValidationError as error:
+            raise PackageError(str(file), [f"is not an evaluation record: {error}"]) from error
+    return tuple(records)
+
+
+def matching(
+    records: Sequence[EvaluationRecord], detector: str, profile: str, rig: str
+) -> EvaluationRecord | None:
+    """The record made with exactly this detector on exactly this rig, None without one."""
+    wanted = (detector, profile, rig)
+    return next((r for r in records if (r.detector, r.profile, r.rig) == wanted), None)

@@ -1,0 +1,142 @@
+"""What does a detector find in an image that already exists? Tile by tile, merged as in a scan."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from detection.detector import Detector, Scale, open_detector
+from detection.errors import ImageRefused, PackageError
+from detection.merging import TileDetections, merge
+from detection.normalisation import rgb8
+from detection.package import default_package
+from detection.patches import Patch, patches_over
+from scanner.errors import BadInput
+from scanner.export.geojson import write_geojson
+from scanner.model.base import Value
+from scanner.model.geometry import Affine, Space
+from scanner.pipeline.findings import Findings, from_merged
+from scanner.storage.atomic import write_atomic
+from scanner.storage.pictures import Picture, open_picture
+from scanner.storage.tables import findings_table, write_table
+
+TILE_PX = 1024
+OVERLAP_PX = 128
+Progress = Callable[[int, int, str], None]
+
+
+class DetectResult(Value):
+    """``found.json``: how the image was read and what came of it."""
+
+    image: str
+    um_per_px: float
+    scale: str
+    detector: str
+    detector_hash: str
+    provider: str
+    findings: int
+    cells: int
+    slide_score: float
+
+
+def detect(
+    image: Path,
+    out: Path,
+    um_per_px: float | None = None,
+    detector: str | None = None,
+    progress: Progress | None = None,
+) -> DetectResult:
+    """Look at an image and write ``findings.parquet``, ``findings.geojson`` and ``found.json`` into ``out``.
+
+    Args:
+        image: SVS, TIFF, PNG, JPEG or OME-Zarr.
+        out: a new or empty folder.
+        um_per_px: its scale, where the file does not say or is wrong.
+        detector: a package's folder; the shipped one by default.
+        progress: told (tiles done, tiles in all, what).
+
+    Raises:
+        BadInput: no such image, no scale, too coarse, an unusable package, an occupied folder; nothing was written.
+    """
+    _refuse_occupied(out)
+    picture = open_picture(image)
+    scale = _scale_of(picture, image, um_per_px)
+    reader = _opened(Path(detector) if detector else default_package())
+    said = _refuse_too_coarse(scale, reader, image)
+    found = _look(picture, scale, reader, progress or _silent)
+    result = DetectResult(
+        image=str(image),
+        um_per_px=scale,
+        scale=said,
+        detector=reader.package.config.name,
+        detector_hash=reader.package.hash,
+        provider=reader.provider,
+        findings=len(found),
+        cells=found.cells,
+        slide_score=found.slide_score,
+    )
+    _write(out, image.name, found, result)
+    return result
+
+
+def _silent(done: int, of: int, what: str) -> None:
+    """Nobody listens."""
+
+
+def _refuse_occupied(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
+
+
+def _scale_of(picture: Picture, image: Path, given: float | None) -> float:
+    scale = given or picture.um_per_px
+    if scale is None:
+        raise BadInput.one("does not say its µm per pixel", "give --um-per-px", file=str(image))
+    return scale
+
+
+def _opened(path: Path) -> Detector:
+    try:
+        return open_detector(path)
+    except PackageError as error:
+        raise BadInput.one(str(error), "give the folder of a detector package", file=error.path) from error
+
+
+def _refuse_too_coarse(um_per_px: float, detector: Detector, image: Path) -> str:
+    try:
+        return Scale.between(um_per_px, detector.package.config.spacing_um_px).said
+    except ImageRefused as error:
+        raise BadInput.one(
+            str(error), "give a finer image or the right --um-per-px", file=str(image)
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    number: int
+    patch: Patch
+
+
+def _tiles(picture: Picture) -> Iterator[_Tile]:
+    patches = patches_over(picture.width_px, picture.height_px, TILE_PX, OVERLAP_PX)
+    return (_Tile(number, patch) for number, patch in enumerate(patches))
+
+
+def _look(picture: Picture, um_per_px: float, detector: Detector, progress: Progress) -> Findings:
+    seen: list[TileDetections] = []
+    tiles = list(_tiles(picture))
+    for tile in tiles:
+        patch = tile.patch
+        pixels = rgb8(picture.read(patch.x, patch.y, patch.w, patch.h), 16)
+        (answer,) = detector.detect([pixels], um_per_px)
+        seen.append(TileDetections(tile.number, patch.x, patch.y, patch.w, patch.h, answer))
+        progress(tile.number + 1, len(tiles), "looking")
+    package = detector.package
+    to_slide = Affine(Space.MOSAIC, Space.SLIDE, ((um_per_px, 0.0), (0.0, um_per_px)))
+    return from_merged(merge(seen), package.classes, package.config.rackscan.cell_floor, to_slide)
+
+
+def _write(out: Path, name: str, found: Findings, result: DetectResult) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(out / "findings.parquet", findings_table(found.columns(name)))
+    write_geojson(out / "findings.geojson", found, name)
+    write_atomic(out / "found.json", result.model_dump_json(indent=1) + "\n")

@@ -1,0 +1,73 @@
+"""How does a lab get a detector of its own? One folder of labelled images in, one package out."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from detection.errors import DataError
+from scanner.errors import BadInput, Problem
+from scanner.model.base import Value
+
+Progress = Callable[[int, int, str], None]
+INTENDED_USE = "Not for diagnosis. Supports the people who sign out a slide and never replaces them."
+
+
+class TrainResult(Value):
+    """What was learnt from how many images, and the first figures."""
+
+    package: str
+    hash: str
+    training_images: int
+    held_out_images: int
+    figures: dict[str, object]
+
+
+def train(
+    data: Path,
+    out: Path,
+    seed: int = 0,
+    progress: Progress | None = None,
+    steps: int | None = None,
+    statement: str | None = None,
+) -> TrainResult:
+    """Train a package on ``data``.
+
+    Args:
+        data: crops in class folders, COCO boxes, or QuPath GeoJSON beside images.
+        out: the package to write, a new or empty folder.
+        seed: the same data and seed give the same package on the same machine.
+        progress: told (steps done, steps in all, what).
+        steps: how long to train; by default 2,400 steps for boxes and 1,500 for crops.
+        statement: what the data are, for the model card; by default the folder's name.
+
+    Raises:
+        BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx")):
+        raise BadInput.one("training needs torch and onnx", "install rackscan with the extra 'torch'")
+    from detection.learn import Statement, train_package
+    from detection.training import TrainSettings
+
+    settings = TrainSettings(seed=seed) if steps is None else TrainSettings(seed=seed, steps=steps)
+    command = f"rackscan train --data {data.name} --out {out.name} --seed {seed}"
+    said = Statement(
+        out.name, statement or f"labelled images of the folder {data.name}", INTENDED_USE, command
+    )
+    try:
+        learnt = train_package(data, out, settings, said, progress or _silent)
+    except DataError as error:
+        problems = [Problem(text, "correct the labels", file=error.path) for text in error.problems]
+        raise BadInput(problems) from error
+    return TrainResult(
+        package=str(out),
+        hash=learnt.package.hash,
+        training_images=learnt.training_images,
+        held_out_images=learnt.held_out_images,
+        figures=learnt.figures.model_dump(mode="json"),
+    )
+
+
+def _silent(done: int, of: int, what: str) -> None:
+    """Nobody listens."""

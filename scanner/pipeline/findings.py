@@ -1,0 +1,110 @@
+"""Which cells of a slide does a person look at first, and where on the glass do they lie?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.classes import CellClass, Role
+from detection.detections import Detections
+from detection.merging import Merged, TileDetections, merge
+from detection.package import DetectorPackage
+from detection.scoring import slide_score
+from scanner.model.geometry import Affine, Point
+
+LEAST_SCORE = 0.01
+LEAST_FINDINGS = 50
+Columns = dict[str, NDArray[np.generic] | list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The abnormal candidates of a slide, rank 1 first, and what counts for the verdict.
+
+    Attributes:
+        tiles: (m,) int64, the tile each was found in.
+        classes: m names of abnormal classes.
+        scores: (m,) float64, calibrated P(abnormal).
+        boxes_px: (m, 4) float64 x, y, w, h in mosaic px.
+        centres_um: (m, 2) float64, slide µm.
+        cells: how many squamous cells the slide shows, abnormal ones included.
+        slide_score: 0..1.
+    """
+
+    tiles: NDArray[np.int64]
+    classes: tuple[str, ...]
+    scores: NDArray[np.float64]
+    boxes_px: NDArray[np.float64]
+    centres_um: NDArray[np.float64]
+    cells: int
+    slide_score: float
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def columns(self, slide_id: str) -> Columns:
+        """The columns of ``findings.parquet``."""
+        x, y, w, h = self.boxes_px.T
+        return {
+            "slide_id": [slide_id] * len(self),
+            "tile": self.tiles,
+            "rank": np.arange(1, len(self) + 1),
+            "class": list(self.classes),
+            "score": self.scores,
+            "x_px": x,
+            "y_px": y,
+            "w_px": w,
+            "h_px": h,
+            "x_um": self.centres_um[:, 0],
+            "y_um": self.centres_um[:, 1],
+        }
+
+
+def findings(
+    answers: Mapping[int, Detections],
+    places: Mapping[int, Point],
+    tile_px: tuple[int, int],
+    package: DetectorPackage,
+    mosaic_to_slide: Affine,
+) -> Findings:
+    """Merge what was found in the tiles of a slide.
+
+    Args:
+        answers: the detections of every accepted tile, boxes in its upright px.
+        places: mosaic px of every tile's top-left pixel.
+        tile_px: (width, height) of a tile.
+        package: what the detector was made from.
+        mosaic_to_slide: mosaic px to slide µm.
+    """
+    tiles = [
+        TileDetections(tile, places[tile].x, places[tile].y, *tile_px, answers[tile])
+        for tile in sorted(answers)
+    ]
+    return from_merged(merge(tiles), package.classes, package.config.rackscan.cell_floor, mosaic_to_slide)
+
+
+def from_merged(
+    merged: Merged, classes: Sequence[CellClass], cell_floor: float, mosaic_to_slide: Affine
+) -> Findings:
+    """Every candidate down to 0.01, and the 50 best in any case."""
+    found = merged.detections
+    candidate = (found.abnormal_classes >= 0) & (np.arange(len(found)) < LEAST_FINDINGS)
+    candidate |= (found.abnormal_classes >= 0) & (found.abnormal >= LEAST_SCORE)
+    chosen = found.take(candidate)
+    boxes = chosen.boxes.astype(np.float64)
+    return Findings(
+        tiles=merged.tiles[candidate],
+        classes=tuple(classes[index].name for index in chosen.abnormal_classes),
+        scores=np.asarray(np.round(chosen.abnormal.astype(np.float64), 4), dtype=np.float64),
+        boxes_px=boxes,
+        centres_um=mosaic_to_slide.apply_many(boxes[:, :2] + boxes[:, 2:] / 2),
+        cells=count_cells(found, classes, cell_floor),
+        slide_score=slide_score(found.abnormal),
+    )
+
+
+def count_cells(found: Detections, classes: Sequence[CellClass], cell_floor: float) -> int:
+    """Squamous cells, normal or not: what adequacy counts."""
+    squamous = [i for i, entry in enumerate(classes) if entry.role in (Role.SQUAMOUS, Role.ABNORMAL)]
+    return int(((found.scores >= cell_floor) & np.isin(found.classes, squamous)).sum())
