@@ -14,8 +14,9 @@ from scanner.errors import DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
-from scanner.storage.facts import BlockFact, TileFact, plan_key
+from scanner.storage.facts import BlockFact, PlacedFact, TileFact, block_key, plan_key
 from scanner.storage.hashes import file_hash, text_hash
+from scanner.storage.ngff import SHARD_PX
 from scanner.storage.reader import RunReader, reconcile
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.tables import TILE_COLUMNS, read_table, tiles_table
@@ -135,6 +136,7 @@ def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
 
 
 def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:
+    """Every block of the ledger is the file that was written, and every such file stands in the ledger."""
     image = reader.paths(slide_id).image
     known = set()
     for event in reader.ledger.events(Kind.BLOCK, slide_id):
@@ -146,10 +148,23 @@ def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:
         elif file_hash(path) != fact.sha256:
             yield f"block {event.key} of the image was altered"
     if _finished(reader, slide_id):
-        found = {path for path in image.glob("*/c/**/*") if path.is_file()}
-        yield from (
-            f"{path.relative_to(image)} in the image is not in the ledger" for path in sorted(found - known)
-        )
+        found = {path for path in image.glob("*/c/**/*") if path.is_file() and path.name.isdigit()}
+        yield from (f"{_below(image, path)} is not in the ledger" for path in sorted(found - known))
+
+
+def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
+    """Where a tile was placed in a finished image, there is a block that shows it."""
+    report = reader.report(slide_id)
+    if report is None or report.um_per_px is None or not _finished(reader, slide_id):
+        return
+    blocks = {event.key for event in reader.ledger.events(Kind.BLOCK, slide_id)}
+    for plan in reader.plans(slide_id):
+        half_x_px, half_y_px = (um / report.um_per_px / 2 for um in plan.grid.field_um)
+        for event in reader.ledger.events(Kind.PLACED, slide_id):
+            tile = PlacedFact.from_body(event.body)
+            row, col = int((tile.y_px + half_y_px) // SHARD_PX), int((tile.x_px + half_x_px) // SHARD_PX)
+            if tile.plan == plan.number and block_key(0, row, col) not in blocks:
+                yield f"tile {tile.tile} of plan {plan.number} was placed where the image has no block"
 
 
 def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
@@ -215,6 +230,10 @@ def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
             yield f"report.json says {name} {getattr(report, name)}, the ledger {said}"
 
 
+def _below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
 def _finished(reader: RunReader, slide_id: str) -> bool:
     return reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None
 
@@ -242,6 +261,7 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "plan": _plans,
     "frames": _frames,
     "blocks": _blocks,
+    "coverage": _coverage,
     "image": _image,
     "tiles.parquet": _tiles_table,
     "findings.parquet": _findings,

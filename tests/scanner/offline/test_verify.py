@@ -13,7 +13,7 @@ import pytest
 from scanner.errors import BadInput
 from scanner.model.events import Kind
 from scanner.offline.verify import verify
-from scanner.storage.facts import TileFact, plan_key, tile_key
+from scanner.storage.facts import PlacedFact, TileFact, plan_key, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.spool import Spool
@@ -150,6 +150,13 @@ def test_a_block_that_is_gone_altered_or_unknown_is_found(finished_run: "Written
     else:
         shutil.copy(path, path.with_name("1"))
     assert checks(finished_run.root) == {"blocks"}
+
+
+def test_a_tile_placed_where_the_image_has_no_block_is_found(finished_run: "WrittenRun") -> None:
+    far = PlacedFact(tile=3, plan=2, x_px=5000, y_px=10, held=True, sigma_px=1)
+    with Ledger.open(finished_run.folder.ledger) as ledger:
+        ledger.append(Kind.PLACED, SLIDE, tile_key(3, 2), far.body())
+    assert checks(finished_run.root) == {"coverage"}
 
 
 def test_an_image_that_breaks_the_format_is_found(finished_run: "WrittenRun") -> None:
