@@ -16,7 +16,7 @@ from scanner.model.base import Value
 from scanner.model.geometry import Affine, Space
 from scanner.pipeline.findings import Findings, from_merged
 from scanner.storage.atomic import write_atomic
-from scanner.storage.pictures import Picture, open_picture
+from scanner.storage.images import StoredImage, open_image
 from scanner.storage.tables import findings_table, write_table
 
 TILE_PX = 1024
@@ -58,7 +58,7 @@ def detect(
         BadInput: no such image, no scale, too coarse, an unusable package, an occupied folder; nothing was written.
     """
     _refuse_occupied(out)
-    picture = open_picture(image)
+    picture = open_image(image)
     scale = _scale_of(picture, image, um_per_px)
     reader = _opened(Path(detector) if detector else default_package())
     said = _refuse_too_coarse(scale, reader, image)
@@ -87,7 +87,7 @@ def _refuse_occupied(out: Path) -> None:
         raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
 
 
-def _scale_of(picture: Picture, image: Path, given: float | None) -> float:
+def _scale_of(picture: StoredImage, image: Path, given: float | None) -> float:
     scale = given or picture.um_per_px
     if scale is None:
         raise BadInput.one("does not say its µm per pixel", "give --um-per-px", file=str(image))
@@ -116,12 +116,12 @@ class _Tile:
     patch: Patch
 
 
-def _tiles(picture: Picture) -> Iterator[_Tile]:
+def _tiles(picture: StoredImage) -> Iterator[_Tile]:
     patches = patches_over(picture.width_px, picture.height_px, TILE_PX, OVERLAP_PX)
     return (_Tile(number, patch) for number, patch in enumerate(patches))
 
 
-def _look(picture: Picture, um_per_px: float, detector: Detector, progress: Progress) -> Findings:
+def _look(picture: StoredImage, um_per_px: float, detector: Detector, progress: Progress) -> Findings:
     seen: list[TileDetections] = []
     tiles = list(_tiles(picture))
     for tile in tiles:
