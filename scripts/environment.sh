@@ -29,6 +29,6 @@ environment() {
         "$(find_python)" -m venv --clear .venv
     fi
     say "installing rackscan${1:+ with $1} (once)"
-    "$BIN/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$what"
+    "$BIN/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e "$what"
     touch ".venv/.rackscan-$stamp"
 }
