@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
-from scipy.spatial import cKDTree
 
 from autofocus.errors import FocusInputError
 
@@ -19,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 # what glass on a stage does at most, 1 sigma: height, tilt and bow; in µm and mm
 _LEVEL_UM = 50.0
-_TILT_UM_PER_MM = 2.0
+_TILT_UM_PER_MM = 1.0
 _BOW_UM_PER_MM2 = 0.05
 _LEAST_POINTS_TO_FIT = 6
 _OUTLIER_SIGMA = 3.0
@@ -47,11 +46,43 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True)
+class _Points:
+    """The same as arrays: places (n, 2), heights (n,), sigmas (n,), µm."""
+
+    places: FloatArray
+    heights: FloatArray
+    sigmas: FloatArray
+
+    @classmethod
+    def of(cls, points: Sequence[FocusPoint]) -> "_Points":
+        if not points:
+            raise FocusInputError("a focus map needs at least one point")
+        rows = np.array([(p.x_um, p.y_um, p.z_um, p.sigma_um) for p in points], float)
+        if not np.isfinite(rows).all() or (rows[:, 3] <= 0).any():
+            raise FocusInputError("focus points need finite numbers and a positive sigma")
+        return cls(rows[:, :2], rows[:, 2], rows[:, 3])
+
+    def some(self, which: NDArray[np.int64]) -> "_Points":
+        return _Points(self.places[which], self.heights[which], self.sigmas[which])
+
+    def joined(self, other: "_Points") -> "_Points":
+        return _Points(
+            np.concatenate([self.places, other.places]),
+            np.concatenate([self.heights, other.heights]),
+            np.concatenate([self.sigmas, other.sigmas]),
+        )
+
+    def nearest(self, place: FloatArray, count: int) -> "_Points":
+        far = np.sum((self.places - place) ** 2, axis=1)
+        return self.some(np.sort(np.argpartition(far, count)[:count]))
+
+
+@dataclass(frozen=True, slots=True)
 class FocusMap:
     """Measured points and what the surface between them is like; never changed, only followed by a new one."""
 
-    points: tuple[FocusPoint, ...]
-    relief: Relief = Relief()
+    _known: _Points
+    relief: Relief
 
     @classmethod
     def of(cls, points: Sequence[FocusPoint], relief: Relief | None = None) -> "FocusMap":
@@ -60,17 +91,22 @@ class FocusMap:
         Raises:
             FocusInputError: without points, or with a number that is not finite.
         """
-        _check(points)
-        start = relief or Relief()
+        known, start = _Points.of(points), relief or Relief()
         if len(points) < _LEAST_POINTS_TO_FIT:
-            return cls(tuple(points), start)
-        fitted = _fit(points, start)
-        return cls(_without_weight_of_outliers(tuple(points), fitted), fitted)
+            return cls(known, start)
+        fitted = _fit(known, start)
+        return cls(_weighed_down(known, fitted), fitted)
+
+    @property
+    def points(self) -> tuple[FocusPoint, ...]:
+        """What was measured; an outlier has an uncertainty that explains it."""
+        known = self._known
+        rows = np.column_stack([known.places, known.heights, known.sigmas]).tolist()
+        return tuple(FocusPoint(*row) for row in rows)
 
     def with_points(self, points: Sequence[FocusPoint]) -> "FocusMap":
         """The map that also knows ``points``; the relief stays."""
-        _check(points)
-        return replace(self, points=(*self.points, *points))
+        return replace(self, _known=self._known.joined(_Points.of(points)))
 
     def without(self, x_um: float, y_um: float, radius_um: float) -> "FocusMap":
         """The map without the points around a place.
@@ -78,9 +114,10 @@ class FocusMap:
         Raises:
             FocusInputError: where no point would be left.
         """
-        kept = tuple(p for p in self.points if np.hypot(p.x_um - x_um, p.y_um - y_um) > radius_um)
-        _check(kept)
-        return replace(self, points=kept)
+        far = np.hypot(*(self._known.places - (x_um, y_um)).T) > radius_um
+        if not far.any():
+            raise FocusInputError("a focus map needs at least one point")
+        return replace(self, _known=self._known.some(np.flatnonzero(far)))
 
     def refitted(self) -> "FocusMap":
         """The same points with the relief learned anew and outliers weighed down."""
@@ -94,14 +131,10 @@ class FocusMap:
     def predict_many(self, places_um: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """(m, 2) places as (m,) heights and (m,) uncertainties; far from all points the latter grows."""
         places = np.asarray(places_um, float).reshape(-1, 2)
-        if len(self.points) <= 2 * _NEIGHBOURS:
-            return _krige(_Points.of(self.points), places, self.relief)
-        known = _Points.of(self.points)
-        nearest = np.asarray(cKDTree(known.places).query(places, k=_NEIGHBOURS)[1], np.int64)
-        single = [
-            _krige(known.some(near), place[None], self.relief)
-            for near, place in zip(nearest, places, strict=True)
-        ]
+        known = self._known
+        if len(known.heights) <= 2 * _NEIGHBOURS:
+            return _krige(known, places, self.relief)
+        single = [_krige(known.nearest(place, _NEIGHBOURS), place[None], self.relief) for place in places]
         return np.concatenate([z for z, _ in single]), np.concatenate([s for _, s in single])
 
 
@@ -119,29 +152,6 @@ def next_points(focus_map: FocusMap, candidates_um: ArrayLike, count: int) -> ND
         assumed = FocusPoint(float(place[0]), float(place[1]), float(z_um[best]), 0.1)
         believed = believed.with_points([assumed])
     return np.array(chosen, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Points:
-    places: FloatArray
-    heights: FloatArray
-    sigmas: FloatArray
-
-    @classmethod
-    def of(cls, points: Sequence[FocusPoint]) -> "_Points":
-        rows = np.array([(p.x_um, p.y_um, p.z_um, p.sigma_um) for p in points], float)
-        return cls(rows[:, :2], rows[:, 2], rows[:, 3])
-
-    def some(self, which: NDArray[np.int64]) -> "_Points":
-        return _Points(self.places[which], self.heights[which], self.sigmas[which])
-
-
-def _check(points: Sequence[FocusPoint]) -> None:
-    if not points:
-        raise FocusInputError("a focus map needs at least one point")
-    rows = np.array([(p.x_um, p.y_um, p.z_um, p.sigma_um) for p in points], float)
-    if not np.isfinite(rows).all() or (rows[:, 3] <= 0).any():
-        raise FocusInputError("focus points need finite numbers and a positive sigma")
 
 
 def _kernel(a: FloatArray, b: FloatArray, relief: Relief) -> FloatArray:
@@ -172,12 +182,12 @@ def _noisy(at: FloatArray, sigmas: FloatArray, relief: Relief) -> FloatArray:
     return covariance
 
 
-def _fit(points: Sequence[FocusPoint], start: Relief) -> Relief:
-    """Most likely relief under a weak belief in ``start``; Student weights keep outliers from speaking."""
-    known = _Points.of(points)
+def _fit(known: _Points, start: Relief) -> Relief:
+    """Most likely relief under a weak belief in ``start``, outliers weighed down before each round."""
+    relief = start
     for _ in range(2):
-        known, start = _weighed_down(known, start), _most_likely(known, start)
-    return start
+        relief = _most_likely(_weighed_down(known, relief), start)
+    return relief
 
 
 def _most_likely(known: _Points, start: Relief) -> Relief:
@@ -218,8 +228,3 @@ def _weighed_down(known: _Points, relief: Relief) -> _Points:
         grown = np.sqrt(known.sigmas**2 + np.clip(miss**2 - base, 0.0, None))
         sigmas = np.where(excess > _OUTLIER_SIGMA, grown, known.sigmas)
     return replace(known, sigmas=sigmas)
-
-
-def _without_weight_of_outliers(points: tuple[FocusPoint, ...], relief: Relief) -> tuple[FocusPoint, ...]:
-    sigmas = _weighed_down(_Points.of(points), relief).sigmas
-    return tuple(replace(p, sigma_um=float(s)) for p, s in zip(points, sigmas, strict=True))

@@ -26,10 +26,23 @@ NOT_WORSE_THAN_SEEN = 0.93
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen at one height; ``z_um`` is where the stage reported to be."""
+    """What was seen at one height; ``z_um`` is where the stage reported to be.
+
+    ``see`` gives the sharpness, as late as a search wants to know it: a sweep goes on while its frames are read out.
+    """
 
     z_um: float
-    sharpness: Sharpness
+    see: Callable[[], Sharpness]
+
+    @classmethod
+    def known(cls, z_um: float, sharpness: Sharpness) -> "Look":
+        """At a frame that was measured already."""
+        return cls(z_um, lambda: sharpness)
+
+    @property
+    def sharpness(self) -> Sharpness:
+        """What the frame shows."""
+        return self.see()
 
 
 @dataclass(frozen=True, slots=True)

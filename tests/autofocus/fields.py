@@ -44,7 +44,7 @@ class Field:
 
     def look(self, z_um: float) -> Look:
         """What a search is sent."""
-        return Look(z_um, measure(self.image(z_um)))
+        return Look.known(z_um, measure(self.image(z_um)))
 
     def true_peak_um(self) -> float:
         """Where the noise-free gradient energy peaks."""

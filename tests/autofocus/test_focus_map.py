@@ -85,9 +85,10 @@ def test_the_next_points_are_spread_and_never_the_same() -> None:
 @settings(max_examples=25, deadline=None)
 @given(shift=st.floats(-4000, 4000), x=st.floats(-5e4, 5e4))
 def test_where_the_stage_counts_from_changes_nothing(shift: float, x: float) -> None:
-    here = FocusMap(tuple(points(10, 0.2)), Relief())
-    there = FocusMap(
-        tuple(FocusPoint(p.x_um + x, p.y_um, p.z_um + shift, p.sigma_um) for p in here.points), Relief()
+    measured = points(5, 0.2)
+    here = FocusMap.of(measured, Relief())
+    there = FocusMap.of(
+        [FocusPoint(p.x_um + x, p.y_um, p.z_um + shift, p.sigma_um) for p in measured], Relief()
     )
     assert there.predict(x, 0)[0] - shift == pytest.approx(here.predict(0, 0)[0], abs=1e-3)
 

@@ -87,9 +87,9 @@ def test_a_field_without_usable_light_is_refused(level: int) -> None:
 def test_a_stage_that_does_not_move_is_refused_and_never_answered_with_a_height() -> None:
     field = cells(8, 5.0, 0.5, seed=13)
     stuck = measure(field.image(0.0))
-    assert isinstance(run(first_point(0.0, 15.0, DEPTH_UM), lambda z_um: Look(z_um, stuck)), Refused)
-    assert isinstance(run(guided(START, 0.0, 1.0), lambda z_um: Look(z_um, stuck)), Refused)
-    assert isinstance(run(guided(START, 0.0, 1.0), lambda z_um: Look(0.0, stuck)), Refused)
+    assert isinstance(run(first_point(0.0, 15.0, DEPTH_UM), lambda z_um: Look.known(z_um, stuck)), Refused)
+    assert isinstance(run(guided(START, 0.0, 1.0), lambda z_um: Look.known(z_um, stuck)), Refused)
+    assert isinstance(run(guided(START, 0.0, 1.0), lambda z_um: Look.known(0.0, stuck)), Refused)
 
 
 def test_a_guided_point_needs_four_frames_and_is_right(template: FocusTemplate) -> None:
@@ -163,4 +163,4 @@ def test_numbers_that_are_not_finite_never_become_a_height() -> None:
 
 def _constant_light(level: int) -> Callable[[float], Look]:
     sharpness: Sharpness = measure(np.full((128, 128, 3), level, np.uint8))
-    return lambda z_um: Look(z_um, sharpness)
+    return lambda z_um: Look.known(z_um, sharpness)
