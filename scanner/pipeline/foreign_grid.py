@@ -69,7 +69,7 @@ def _step(at: FloatArray, axis: int, tile_px: tuple[int, int]) -> FloatArray:
         if len(near):
             found.append(near[near[:, axis].argmin()])
     if not found:
-        return np.eye(2)[axis] * size[axis]
+        return np.asarray(np.eye(2)[axis] * size[axis], np.float64)
     return np.asarray(np.median(found, axis=0), np.float64)
 
 

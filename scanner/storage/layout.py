@@ -108,6 +108,5 @@ def _decoded(file: Path) -> Pixels:
     found = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
         raise ValueError("not an image")
-    if found.ndim == 3:
-        found = cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)
-    return np.asarray(found) if found.dtype == np.uint8 else np.asarray(found, np.uint16)
+    rgb = found if found.ndim == 2 else cv2.cvtColor(found[..., :3], cv2.COLOR_BGR2RGB)
+    return np.asarray(rgb, np.uint8) if found.dtype == np.uint8 else np.asarray(rgb, np.uint16)
