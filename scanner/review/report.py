@@ -1,0 +1,139 @@
+"""How does a run become one page that a lab can read, print and keep?
+
+The page is self-contained, runs no script and decides nothing: it shows what the reports and tables say.
+A slide's section is kept beside its report, so that a long rack's page is written as fast as a short one's.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from scanner.model.report import Outcome, SlideReport, Verdict
+from scanner.review.slide_page import SlidePage, picture_uri, sharp_share, slide_page, title
+from scanner.review.words import OUTCOMES, VERDICTS, Words, amount, minutes
+from scanner.storage.atomic import write_atomic
+from scanner.storage.reader import RunReader
+
+MINI_PX = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished slide: its line in the table and its section, finished HTML."""
+
+    report: SlideReport
+    title: str
+    verdict: Words
+    outcome: Words
+    mini: str | None
+    sharp_share: float | None
+    section: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """All that the page shows of a run."""
+
+    run: str
+    begun: datetime
+    written: datetime
+    rig: str
+    detector: str
+    slides: tuple[Entry, ...]
+    unfinished: tuple[str, ...]
+
+    @property
+    def tally(self) -> list[tuple[Words, int]]:
+        """How many slides have each verdict, the most pressing first; empty slots are counted as such."""
+        counts = Counter(slide.report.verdict for slide in self.slides if not _is_empty(slide.report))
+        empty = sum(_is_empty(slide.report) for slide in self.slides)
+        said = [(VERDICTS[verdict], counts[verdict]) for verdict in VERDICTS if counts[verdict]]
+        return said + ([(OUTCOMES[Outcome.EMPTY], empty)] if empty else [])
+
+    @property
+    def scan_seconds(self) -> float:
+        """The scans of all slides together."""
+        return sum(slide.report.seconds.scan for slide in self.slides)
+
+    @property
+    def needing_a_person(self) -> int:
+        """Slides that are neither excluded nor empty."""
+        return sum(not _is_settled(slide.report) for slide in self.slides)
+
+
+def _is_empty(report: SlideReport) -> bool:
+    return report.outcome is Outcome.EMPTY
+
+
+def _is_settled(report: SlideReport) -> bool:
+    excluded = report.outcome is Outcome.DONE and report.verdict is Verdict.NEGATIVE_EXCLUDED
+    return excluded or _is_empty(report)
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``report.html`` of a run, finished or not, with missing thumbnails and sections; where it is.
+
+    Raises:
+        BadInput: ``run_dir`` is no run folder.
+        DamagedRun: something in it cannot be read.
+        RackscanError: the disk is full or read-only.
+    """
+    with RunReader.open(run_dir) as reader:
+        text = templates().get_template("report.html.j2").render(page=run_page(reader))
+        write_atomic(reader.folder.report_page, text)
+        return reader.folder.report_page
+
+
+def run_page(reader: RunReader) -> RunPage:
+    """Everything the page shows: finished slides in full, the others by their slot."""
+    ids = reader.slides()
+    reports = [reader.report(slide_id) for slide_id in ids]
+    settings = reader.folder.settings
+    return RunPage(
+        run=settings.run,
+        begun=settings.begun,
+        written=datetime.now(UTC),
+        rig=Path(settings.profile.path).stem if settings.profile else "not recorded",
+        detector=Path(settings.detector).name if settings.detector else "none",
+        slides=tuple(entry(reader, report) for report in reports if report is not None),
+        unfinished=tuple(i for i, report in zip(ids, reports, strict=True) if report is None),
+    )
+
+
+def entry(reader: RunReader, report: SlideReport) -> Entry:
+    """A finished slide; its section is made where it is missing or older than the report."""
+    paths = reader.paths(report.slide_id)
+    kept = paths.folder / "section.html"
+    if not kept.is_file() or kept.stat().st_mtime_ns <= paths.report.stat().st_mtime_ns:
+        write_atomic(kept, section(slide_page(reader, report)))
+    return Entry(
+        report=report,
+        title=title(report),
+        verdict=VERDICTS[report.verdict],
+        outcome=OUTCOMES[report.outcome],
+        mini=picture_uri(paths.thumbnail, MINI_PX),
+        sharp_share=sharp_share(report),
+        section=Markup(kept.read_text(encoding="utf-8")),  # it was escaped when it was rendered
+    )
+
+
+def section(slide: SlidePage) -> str:
+    """One slide's part of the page as HTML; every text is escaped."""
+    return templates().get_template("section.html.j2").render(slide=slide)
+
+
+def templates() -> jinja2.Environment:
+    """The page's templates: they escape everything and know no undefined name."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("scanner.review"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"amount": amount, "minutes": minutes}
+    return environment
