@@ -19,16 +19,16 @@ find_python() {
 
 # environment EXTRAS: .venv with rackscan[EXTRAS] at the exact versions of constraints.txt; nothing when it is there
 environment() {
-    local what=".${1:+[$1]}" stamp
-    stamp=$(cat pyproject.toml constraints.txt <(echo "$what") | cksum | cut -d' ' -f1)
-    if [[ -e .venv/.rackscan-$stamp ]] && "$BIN/python" -c '' 2>/dev/null; then
+    local extras=$1 stamp
+    stamp=.venv/.rackscan-$(cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+    if "$BIN/python" -c '' 2>/dev/null && compgen -G "$stamp-${extras:-*}" >/dev/null; then
         return
     fi
     if ! "$BIN/python" -c '' 2>/dev/null; then
         say "making .venv"
         "$(find_python)" -m venv --clear .venv
     fi
-    say "installing rackscan${1:+ with $1} (once)"
-    "$BIN/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e "$what"
-    touch ".venv/.rackscan-$stamp"
+    say "installing rackscan${extras:+ with $extras} (once)"
+    "$BIN/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".${extras:+[$extras]}"
+    touch "$stamp-${extras:-base}"
 }
