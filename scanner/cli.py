@@ -54,7 +54,9 @@ def run(
     rack: Annotated[
         Path | None, typer.Option(metavar="RACK.yaml", help="Which slides lie in which slots.")
     ] = None,
-    slides: Annotated[int | None, typer.Option(metavar="N", help="The first N slots; default: all.")] = None,
+    slides: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The first N slots; default: all.")
+    ] = None,
     specimen: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Image to scan on a simulated rig; repeat for more."),
@@ -237,7 +239,7 @@ def evaluate(
 
     with _quiet_stdout(as_json):
         result = evaluate_detector(package, data)
-    _emit(result)
+    _emit(result, indent=None if as_json else 2)
 
 
 @app.command(epilog="rackscan view runs/first")
@@ -305,8 +307,8 @@ def _count(problems: Sized) -> str:
     return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
 
 
-def _emit(value: object) -> None:
-    print(json.dumps(value, default=_plain, ensure_ascii=False))  # noqa: T201  the command's answer
+def _emit(value: object, indent: int | None = None) -> None:
+    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))  # noqa: T201  the command's answer
 
 
 def _plain(value: object) -> object:
