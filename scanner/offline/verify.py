@@ -122,17 +122,21 @@ def _plans(reader: RunReader, slide_id: str) -> Iterator[str]:
 
 
 def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
-    """Kept frames are all there; without ``--keep-tiles`` those that a resume still needs."""
-    keep = reader.folder.settings.keep_tiles
-    finished = {event.key for event in reader.ledger.events(Kind.TILE_FINISHED, slide_id)}
-    over = _finished(reader, slide_id)
+    """Kept frames are all there and no others; without ``--keep-tiles`` those that a resume still needs."""
+    keep, over = reader.folder.settings.keep_tiles, _finished(reader, slide_id)
+    settled = {event.key for event in reader.ledger.events(Kind.TILE_FINISHED, slide_id)}
+    known = set()
     for event in reader.ledger.events(Kind.TILE, slide_id):
-        if keep or not (over or event.key in finished):
-            tile = TileFact.from_body(event.body)
+        tile = TileFact.from_body(event.body)
+        name = (slide_id, tile.planned.tile, tile.plan, tile.attempt)
+        known.add(reader.spool.path(*name))
+        if keep or not (over or event.key in settled):
             try:
-                reader.spool.get(slide_id, tile.planned.tile, tile.plan, tile.attempt, tile.content)
+                reader.spool.get(*name, content=tile.content)
             except DamagedRun as error:
                 yield str(error)
+    stray = set((reader.folder.frames / slide_id).glob("*.tif")) - known if keep and over else set()
+    yield from (f"{path.name} is kept, but the ledger does not know this frame" for path in sorted(stray))
 
 
 def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:

@@ -29,15 +29,21 @@ class FrozenFile(Value):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Read and freeze a text file.
+        """Read and freeze a text file; Micro-Manager on Windows writes its .cfg in Latin-1, not in UTF-8.
 
         Raises:
             BadInput: it is not there, or not text.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            data = path.read_bytes()
+        except OSError as error:
             raise BadInput.one(f"cannot be read: {error}", "give a text file", file=str(path)) from error
+        if b"\0" in data:
+            raise BadInput.one("cannot be read: it is no text", "give a text file", file=str(path))
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
         return cls(path=str(path.absolute()), text=text, sha256=text_hash(text))
 
 
@@ -221,8 +227,7 @@ def _occupied(out: Path, kept: list[str]) -> list[Problem]:
 
 
 def _unwritable(out: Path, home: Path) -> list[Problem]:
-    read_only = os.statvfs(home).f_flag & os.ST_RDONLY
-    if os.access(home, os.W_OK | os.X_OK) and not read_only:
+    if os.access(home, os.W_OK | os.X_OK):
         return []
     return [Problem(f"{home} may not be written to", "choose another --out or make it writable", str(out))]
 

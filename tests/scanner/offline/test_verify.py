@@ -92,13 +92,15 @@ def test_a_profile_text_altered_afterwards_is_found(finished_run: "WrittenRun") 
     assert checks(finished_run.root) == {"settings"}
 
 
-@pytest.mark.parametrize("harm", ["gone", "altered"])
-def test_a_kept_frame_that_is_gone_or_altered_is_found(finished_run: "WrittenRun", harm: str) -> None:
+@pytest.mark.parametrize("harm", ["gone", "altered", "unknown"])
+def test_a_kept_frame_that_is_gone_altered_or_unknown_is_found(finished_run: "WrittenRun", harm: str) -> None:
     path = sorted(finished_run.folder.frames.rglob("*.tif"))[1]
     if harm == "gone":
         path.unlink()
-    else:
+    elif harm == "altered":
         path.write_bytes(path.read_bytes()[:-1] + b"\x01\x02")
+    else:
+        shutil.copy(path, path.with_name("tile000777-plan01-attempt01.tif"))
     assert checks(finished_run.root) == {"frames"}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -202,6 +203,24 @@ def test_a_reader_sees_facts_while_the_writer_is_open_and_cannot_append(path: Pa
         assert len(list(reader.events())) == 1
         with pytest.raises(RackscanError, match="cannot be used"):
             reader.append(Kind.WARNING, "", "", {})
+
+
+def test_a_disk_that_takes_no_more_stops_in_words_and_keeps_what_was_acknowledged(path: Path) -> None:
+    body: Body = {"text": "x" * 20_000}
+    ledger = Ledger.open(path, create=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    kept = []
+    try:
+        with pytest.raises(RackscanError, match="rackscan resume"):
+            kept.extend(ledger.append(Kind.WARNING, "", str(n), body) for n in range(1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(ledger.events()) == kept
+    assert kept
+    ledger.append(Kind.WARNING, "", "again", body)
+    assert ledger.verify_chain() == []
+    ledger.close()
 
 
 def test_a_missing_ledger_is_not_made_up(path: Path) -> None:

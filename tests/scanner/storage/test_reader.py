@@ -78,8 +78,17 @@ def test_kept_frames_are_read_through_the_reader(finished_run: "WrittenRun") -> 
     with RunReader.open(finished_run.root) as reader:
         for tile, fact in zip(finished_run.tiles, reader.tile_facts(SLIDE), strict=True):
             assert tile.frame is not None
-            pixels = reader.spool.get(SLIDE, *tile.key, 1, fact.content)
-            assert np.array_equal(pixels, tile.frame.pixels)
+            again = reader.spool.tile(SLIDE, fact.body())
+            assert again.frame is not None
+            assert np.array_equal(again.frame.pixels, tile.frame.pixels)
+            assert (again.key, again.frame.t_read_s) == (tile.key, tile.frame.t_read_s)
+
+
+def test_a_tile_whose_frame_has_gone_comes_without_pixels(finished_run: "WrittenRun") -> None:
+    with RunReader.open(finished_run.root) as reader:
+        fact = reader.tile_facts(SLIDE)[0]
+        reader.spool.path(SLIDE, *finished_run.tiles[0].key, 1).unlink()
+        assert reader.spool.tile(SLIDE, fact.body()).frame is None
 
 
 def test_a_report_that_is_none_is_damage(finished_run: "WrittenRun") -> None:

@@ -125,6 +125,12 @@ def test_a_file_that_is_not_text_cannot_be_frozen(tmp_path: Path) -> None:
             FrozenFile.of(tmp_path / name)
 
 
+def test_a_configuration_written_on_windows_can_be_frozen(tmp_path: Path) -> None:
+    path = tmp_path / "rig.cfg"
+    path.write_bytes("Property,Stage,StepSize,0.1 µm\r\n".encode("latin-1"))
+    assert FrozenFile.of(path).text == "Property,Stage,StepSize,0.1 µm\r\n"
+
+
 def test_run_ids_differ_and_make_the_ids_of_slides(settings: RunSettings) -> None:
     ids = [new_run_id() for _ in range(20)]
     assert len(set(ids)) == 20
