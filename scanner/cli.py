@@ -194,7 +194,7 @@ def stitch(
     from scanner.offline.stitch import stitch as stitch_tiles
 
     with _quiet_stdout(as_json):
-        result = stitch_tiles(layout, out)
+        result = stitch_tiles(layout, out, _told)
     if as_json:
         _emit(result)
     else:
@@ -211,7 +211,7 @@ def detect(
     """Find cells in an existing image or archive."""
     from scanner.offline.detect import detect as detect_cells
 
-    detect_cells(image, out, um_per_px=um_per_px, detector=detector)
+    detect_cells(image, out, um_per_px=um_per_px, detector=detector, progress=_told)
     _say(f"written to {out}")
 
 
@@ -224,7 +224,7 @@ def train(
     """Train a detector package (needs the extra `torch`)."""
     from scanner.offline.train import train as train_detector
 
-    train_detector(data, out, seed=seed)
+    train_detector(data, out, seed=seed, progress=_told)
     _say(f"written to {out}")
 
 
@@ -238,7 +238,7 @@ def evaluate(
     from scanner.offline.evaluate import evaluate as evaluate_detector
 
     with _quiet_stdout(as_json):
-        result = evaluate_detector(package, data)
+        result = evaluate_detector(package, data, _told)
     _emit(result, indent=None if as_json else 2)
 
 
@@ -322,6 +322,13 @@ def _plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     return str(value)
+
+
+def _told(done: int, total: int, what: str = "tiles") -> None:
+    """How far a long command is, in one line that is overwritten; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r{what}: {done} of {total}", end=end, file=sys.stderr, flush=True)  # noqa: T201  progress
 
 
 def _say(text: str) -> None:
