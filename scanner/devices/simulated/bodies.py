@@ -64,7 +64,7 @@ def draw_cell(
     members = int(rng.integers(recipe.group[0], recipe.group[1] + 1))
     spread_um = recipe.cell_um[0] * (0.62 * math.sqrt(members) if members > 1 else 0.0)
     half_um = spread_um + _reach(recipe)
-    side = 2 * int(math.ceil(half_um / um_per_px)) + 1
+    side = 2 * math.ceil(half_um / um_per_px) + 1
     cytoplasm = np.zeros((side, side), np.float32)
     nucleus = np.zeros((side, side), np.float32)
     heading = float(rng.uniform(0, 2 * math.pi))

@@ -1,7 +1,7 @@
 """Which faults does the simulated rig show, and when?
 
-A plan reads ``lost-move@40;zero-frame@55;loader-jam@slot2``: moves are XY moves, frames are exposures of the main camera,
-both counted from 1 since the configuration was loaded.
+A plan reads ``lost-move@40;zero-frame@55;loader-jam@slot2``: moves are XY moves, frames are exposures of the
+main camera, both counted from 1 since the configuration was loaded.
 """
 
 import re

@@ -27,8 +27,9 @@ class FieldCamera:
     def __init__(self, seed: int, grid: CameraGrid) -> None:
         self.seed = seed
         self._grid = grid
-        self._light_od = _light_od()
+        self._half_light_od = _light_od() / 2
         self._noise = draw("noise", seed).standard_normal((_TABLE_PX, _TABLE_PX), dtype=np.float32)
+        self._read_noise = self._noise[::-1].copy() * np.float32(READ_NOISE_E * 255 / FULL_WELL_E)
         self._sigma_px = PSF_UM / grid.um_per_px
 
     def expose(
@@ -45,7 +46,7 @@ class FieldCamera:
         """
         u, v = self._grid.from_slide(*centre_um)
         u, v = u - (SIDE_PX - 1) / 2, v - (SIDE_PX - 1) / 2
-        corner = (math.floor(u), math.floor(v))
+        corner = (round(u), round(v))
         across, down = psf_kernel(corner[0] - u, self._sigma_px), psf_kernel(corner[1] - v, self._sigma_px)
         reach = across.size // 2
         od = np.zeros((3, SIDE_PX + 2 * reach, SIDE_PX + 2 * reach), np.float32)
@@ -53,30 +54,30 @@ class FieldCamera:
         rng = draw("exposure", self.seed, index)
         brightness = (1 + FLICKER * float(rng.standard_normal())) * exposure_ms / NOMINAL_EXPOSURE_MS
         planes = []
-        for plane, light in zip(od, self._light_od, strict=True):
-            seen = cv2.sepFilter2D(plane, -1, across, down)[reach:-reach, reach:-reach]
-            planes.append(self._read(seen + (light - math.log(brightness)), rng))
+        for plane, light in zip(od, self._half_light_od, strict=True):
+            seen = cv2.sepFilter2D(plane, -1, across, -0.5 * down)[reach:-reach, reach:-reach]
+            planes.append(self._read(cv2.subtract(seen, light), brightness, rng))
         return np.asarray(cv2.merge(planes), np.uint8)
 
     def dark(self, index: int) -> NDArray[np.uint8]:
         """(1024, 1024, 3) uint8: what is read without light."""
         rng = draw("exposure", self.seed, index)
-        planes = [np.abs(self._piece(rng)) * (READ_NOISE_E * 255 / FULL_WELL_E) for _ in range(3)]
-        return np.asarray(cv2.merge([cv2.convertScaleAbs(plane) for plane in planes]), np.uint8)
+        planes = [cv2.convertScaleAbs(self._piece(rng, self._read_noise)) for _ in range(3)]
+        return np.asarray(cv2.merge(planes), np.uint8)
 
-    def _read(self, od: FloatImage, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """(h, w) uint8 from natural optical density: shot noise on the square root of the light, then read noise."""
-        cv2.multiply(od, -0.5, od)  # type: ignore[call-overload]  # the stubs know no scalar operand
-        cv2.exp(od, od)
-        cv2.scaleAdd(self._piece(rng), 0.5 / math.sqrt(FULL_WELL_E), od, od)
-        cv2.multiply(od, od, od, 255.0)
-        cv2.scaleAdd(self._piece(rng), READ_NOISE_E * 255 / FULL_WELL_E, od, od)
-        return np.asarray(cv2.max(od, 0.0), np.float32).round().clip(0, 255).astype(np.uint8)
+    def _read(
+        self, root: NDArray[np.float32], brightness: float, rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """(h, w) uint8 from minus half the optical density: shot noise on the square root of the light, read noise."""
+        cv2.exp(root, root)
+        cv2.scaleAdd(self._piece(rng, self._noise), 0.5 / math.sqrt(FULL_WELL_E * brightness), root, root)
+        cv2.multiply(root, root, root, 255.0 * brightness)
+        return np.asarray(cv2.add(root, self._piece(rng, self._read_noise), dtype=cv2.CV_8U), np.uint8)
 
-    def _piece(self, rng: np.random.Generator) -> FloatImage:
-        """(1024, 1024) float32 standard normal numbers: a random piece of the table."""
+    def _piece(self, rng: np.random.Generator, table: FloatImage) -> FloatImage:
+        """(1024, 1024) float32: a random piece of a table of noise."""
         y, x = rng.integers(0, _TABLE_PX - SIDE_PX, 2)
-        return self._noise[y : y + SIDE_PX, x : x + SIDE_PX]
+        return table[y : y + SIDE_PX, x : x + SIDE_PX]
 
 
 def _light_od() -> FloatImage:

@@ -1,6 +1,5 @@
 """Which settings does the simulated world take from the .cfg, and which faults?"""
 
-
 from pymmcore_plus.experimental.unicore import GenericDevice, pymm_property
 
 from scanner.devices.simulated.faults import FaultPlan
@@ -12,8 +11,8 @@ from scanner.errors import BadInput
 class SimulatedWorld(GenericDevice):
     """The physical world: slides, seed, and the file that remembers the mechanics.
 
-    Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural slides;
-    ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``.
+    Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural
+    slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``.
     """
 
     def __init__(self) -> None:

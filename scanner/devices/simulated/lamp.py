@@ -16,7 +16,7 @@ class SimulatedLamp(ShutterDevice):
         """Is there light?"""
         return self._neighbours.world.light
 
-    def set_open(self, open: bool) -> None:
+    def set_open(self, open: bool) -> None:  # noqa: A002  # Micro-Manager's name
         """Light on or off."""
         self._neighbours.world.light = open
 

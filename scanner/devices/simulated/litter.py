@@ -29,7 +29,7 @@ def draw_litter(
 
 
 def _blank(size_um: float, um_per_px: float) -> _Planes:
-    side = 2 * int(math.ceil(size_um / 2 / um_per_px)) + 1
+    side = 2 * math.ceil(size_um / 2 / um_per_px) + 1
     return np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
 
 

@@ -10,7 +10,7 @@ SLOTS = 400
 
 
 class SimulatedLoader(StateDevice):
-    """Position 0 is no slide on the stage, position n the slide of slot n; ``SlotOccupied`` is 1 where glass lies there."""
+    """Position 0 is no slide on the stage, position n that of slot n; ``OccupiedSlots`` says which hold glass."""
 
     def __init__(self) -> None:
         super().__init__({0: "none"} | {slot: f"slot {slot}" for slot in range(1, SLOTS + 1)})
@@ -32,7 +32,7 @@ class SimulatedLoader(StateDevice):
         """A slide is on its way."""
         return self._neighbours.world.loader_busy()
 
-    @pymm_property(name="SlotOccupied")
-    def slot_occupied(self) -> int:
-        """1 where the sensor sees glass on the stage."""
-        return int(self._neighbours.world.slide_on_stage())
+    @pymm_property(name="OccupiedSlots")
+    def occupied_slots(self) -> str:
+        """The slots in which the magazine's sensor sees glass, or from which it was taken: numbers with commas."""
+        return ",".join(str(slot) for slot in self._neighbours.world.occupied_slots(SLOTS))

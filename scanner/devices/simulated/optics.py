@@ -1,8 +1,8 @@
 """How does light make a picture of densities: blur with defocus, absorption, shot noise?
 
-Defocus follows geometric optics of a 20×/0.75 objective in mounting medium (n = 1.5), written as the standard deviation of the
-blur; its depth of field is 0.98 µm. Shot noise is added where it has the same size everywhere, on the square root of the light
-(F. J. Anscombe, Biometrika 35, 1948).
+Defocus follows geometric optics of a 20×/0.75 objective in mounting medium (n = 1.5), written as the standard
+deviation of the blur; its depth of field is 0.98 µm. Shot noise is added where it has the same size everywhere, on
+the square root of the light (F. J. Anscombe, Biometrika 35, 1948).
 """
 
 import math
@@ -25,11 +25,11 @@ def defocus_sigma_px(defocus_um: float, um_per_px: float) -> float:
 
 
 def psf_kernel(shift_px: float, sigma_px: float) -> FloatImage:
-    """(n,) float32: a Gaussian that also moves the picture by ``shift_px`` (below one pixel), for ``cv2.sepFilter2D``.
+    """(n,) float32: a Gaussian that also moves the picture by ``shift_px`` (at most 0.5), for ``cv2.sepFilter2D``.
 
     A positive shift moves the picture towards higher indices.
     """
-    reach = max(2, math.ceil(3 * sigma_px + 0.5))
+    reach = max(2, math.ceil(2.5 * sigma_px + 0.5))
     at = np.arange(-reach, reach + 1)
     kernel = np.exp(-0.5 * ((at + shift_px) / sigma_px) ** 2)
     return np.asarray(kernel / kernel.sum(), np.float32)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
+from scanner.devices.simulated.picture import PictureSlide
+from scanner.devices.simulated.planes import open_planes
 from scanner.devices.simulated.slide import ProceduralSlide
 from scanner.devices.simulated.specimen import CameraGrid, Specimen
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
@@ -40,7 +42,13 @@ class SimulatedRack:
         self._drawn.clear()
 
     def use_pictures(self, paths: tuple[Path, ...]) -> None:
-        """Lay pictures on the slides, one each, instead of procedural cells."""
+        """Lay pictures on the slides, one each, instead of procedural cells.
+
+        Raises:
+            BadInput: where one of them cannot be read; the rack stays as it was.
+        """
+        for path in paths:
+            open_planes(path)
         self.specimens = paths
         self.forget()
 
@@ -63,6 +71,10 @@ class SimulatedRack:
         return self._drawn[slot]
 
     def _make(self, slot: int, grid: CameraGrid) -> Specimen:
+        if self.specimens:
+            return PictureSlide(
+                self.specimens[slot - 1], self.specimen_um_per_px, self.specimen_z_step_um, grid
+            )
         return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid)
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:

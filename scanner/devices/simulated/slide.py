@@ -108,12 +108,15 @@ class ProceduralSlide:
             return
         for item in self._near(corner, shape, 0):
             sigma = defocus_sigma_px(z_um - item.height_um, self._grid.um_per_px)
-            _add(
-                od,
-                corner,
-                item,
-                tuple(item.sprite.density(p, sigma) if item.sprite.filled[p] else None for p in (0, 1)),
-            )
+            for plane in item.sprite.filled:
+                picture, trim = item.sprite.density(plane, sigma)
+                _add(
+                    od,
+                    (item.corner[0] - corner[0] + trim, item.corner[1] - corner[1] + trim),
+                    item,
+                    plane,
+                    picture,
+                )
 
     def _absorb_far(self, od: FloatImage, corner: tuple[int, int], z_um: float) -> None:
         """A field far out of focus, at a quarter of the resolution."""
@@ -125,11 +128,12 @@ class ProceduralSlide:
         wide = np.zeros((3, h + 2 * margin + 1, w + 2 * margin + 1), np.float32)
         start = (corner[0] // COARSE - margin, corner[1] // COARSE - margin)
         for item in self._near(corner, (od.shape[1], od.shape[2]), margin * COARSE):
-            pieces = tuple(item.sprite.coarse(p) if item.sprite.filled[p] else None for p in (0, 1))
-            _add(wide, start, item, pieces, COARSE)
-        for plane, coarse in zip(od, wide, strict=True):
+            at = (item.corner[0] // COARSE - start[0], item.corner[1] // COARSE - start[1])
+            for plane in item.sprite.filled:
+                _add(wide, at, item, plane, item.sprite.coarse(plane))
+        for channel, coarse in enumerate(wide):
             soft = cv2.GaussianBlur(coarse, (0, 0), rest)[margin : margin + h + 1, margin : margin + w + 1]
-            plane += cv2.resize(soft, None, fx=COARSE, fy=COARSE)[: plane.shape[0], : plane.shape[1]]
+            od[channel] += cv2.resize(soft, None, fx=COARSE, fy=COARSE)[: od.shape[1], : od.shape[2]]
 
     def overview_od(self) -> FloatImage:
         """(1250, 3750, 3) float32: every object's absorption spread over the pixels of 20 µm it covers."""
@@ -227,27 +231,18 @@ def _bucketed(placed: tuple[_Placed, ...]) -> dict[tuple[int, int], tuple[_Place
     return {key: tuple(items) for key, items in buckets.items()}
 
 
-def _add(
-    od: FloatImage,
-    start: tuple[int, int],
-    item: _Placed,
-    pieces: tuple[FloatImage | None, ...],
-    shrink: int = 1,
-) -> None:
-    """Add an object's densities, stained, to the three planes, cut at the window's border."""
-    left, top = item.corner[0] // shrink - start[0], item.corner[1] // shrink - start[1]
-    for piece, stain in zip(pieces, item.stains, strict=True):
-        if piece is None:
-            continue
-        picture = turned(piece, item.turn)
-        x0, y0 = max(left, 0), max(top, 0)
-        x1, y1 = min(left + picture.shape[1], od.shape[2]), min(top + picture.shape[0], od.shape[1])
-        if x0 >= x1 or y0 >= y1:
-            return
-        cut = picture[y0 - top : y1 - top, x0 - left : x1 - left]
-        for plane, strength in zip(od, stain, strict=True):
-            target = plane[y0:y1, x0:x1]
-            cv2.scaleAdd(cut, strength, target, target)
+def _add(od: FloatImage, at: tuple[int, int], item: _Placed, stain: int, picture: FloatImage) -> None:
+    """Add one density of an object, stained, to the three planes with its corner ``at``, cut at their border."""
+    picture = turned(picture, item.turn)
+    left, top = at
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + picture.shape[1], od.shape[2]), min(top + picture.shape[0], od.shape[1])
+    if x0 >= x1 or y0 >= y1:
+        return
+    cut = picture[y0 - top : y1 - top, x0 - left : x1 - left]
+    for plane, strength in zip(od, item.stains[stain], strict=True):
+        target = plane[y0:y1, x0:x1]
+        cv2.scaleAdd(cut, strength, target, target)
 
 
 def _truth(item: _Placed, grid: CameraGrid) -> TruthObject:

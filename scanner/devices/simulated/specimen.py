@@ -1,7 +1,7 @@
 """What must a specimen be able to do, and how do its places map onto the camera's pixel grid?
 
-Everything on the glass is held on the grid of the camera's pixels (u to the right, v down, origin at the slide's), turned and
-scaled against the slide as the camera is. A frame then is a piece of that grid moved by less than a pixel.
+Everything on the glass is held on the grid of the camera's pixels (u to the right, v down, origin at the slide's),
+turned and scaled against the slide as the camera is. A frame then is a piece of that grid moved by less than a pixel.
 """
 
 import math

@@ -1,6 +1,7 @@
 """How does one drawn object get into a field quickly, at any defocus?
 
-Each object keeps copies blurred by a few fixed amounts; what lies between is mixed so that the variance of the blur is exact.
+Each object keeps copies blurred by a few fixed amounts; what lies between is mixed so that the variance of the blur
+is exact.
 """
 
 import math
@@ -32,23 +33,29 @@ class Sprite:
         x, y, w, h = body.box_px
         self.box_px: tuple[int, int, int, int] = (x + _PAD_PX, y + _PAD_PX, w, h)
         self.mass: FloatImage = np.array([plane.sum() for plane in self._planes], np.float32)
-        self.filled = tuple(bool(plane.any()) for plane in self._planes)
+        self.filled = tuple(n for n, plane in enumerate(self._planes) if plane.any())
 
-    def density(self, plane: int, sigma_px: float) -> FloatImage:
-        """(h, w) float32 of the cytoplasm (0) or nucleus (1) blurred by ``sigma_px``, at most MOST_BLUR_PX."""
+    def density(self, plane: int, sigma_px: float) -> tuple[FloatImage, int]:
+        """The cytoplasm (0) or nucleus (1) blurred by ``sigma_px``, at most MOST_BLUR_PX.
+
+        Returns:
+            (h, w) float32, and by how many pixels it is smaller than ``shape`` on every side, where nothing is.
+        """
         sigma = min(sigma_px, MOST_BLUR_PX)
         upper = min(max(bisect_right(_LEVELS_PX, sigma), 1), len(_LEVELS_PX) - 1)
         low, high = _LEVELS_PX[upper - 1], _LEVELS_PX[upper]
         share = (sigma**2 - low**2) / (high**2 - low**2)
+        trim = _PAD_PX - math.ceil(2.5 * high)
+        keep = (slice(trim, self.shape[0] - trim), slice(trim, self.shape[1] - trim))
         scale = 1 / _STEPS_PER_DENSITY
-        a, b = self._level(plane, upper - 1), self._level(plane, upper)
+        a, b = self._level(plane, upper - 1)[keep], self._level(plane, upper)[keep]
         mixed = cv2.addWeighted(a, (1 - share) * scale, b, share * scale, 0, dtype=cv2.CV_32F)
-        return np.asarray(mixed, np.float32)
+        return np.asarray(mixed, np.float32), trim
 
     def coarse(self, plane: int) -> FloatImage:
         """(h / 4, w / 4) float32: the density blurred by MOST_BLUR_PX, for fields far out of focus."""
         if not self._coarse:
-            self._coarse.extend(_shrunk(self.density(p, MOST_BLUR_PX)) for p in (0, 1))
+            self._coarse.extend(_shrunk(self.density(p, MOST_BLUR_PX)[0]) for p in (0, 1))
         return self._coarse[plane]
 
     def _level(self, plane: int, level: int) -> NDArray[np.uint8]:
@@ -77,7 +84,7 @@ def _shrunk(picture: FloatImage) -> FloatImage:
 
 
 def turned(picture: FloatImage, turn: int) -> FloatImage:
-    """One of the 8 ways (0 to 7) to lay a picture down: transposed from 4 on, flipped both ways, up-down or left-right."""
+    """One of the 8 ways (0 to 7) to lay a picture down: transposed from 4 on, flipped in 1, 2 and 3."""
     if turn & 4:
         picture = np.asarray(cv2.transpose(picture), np.float32)
     if turn & 3:

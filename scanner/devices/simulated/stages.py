@@ -7,7 +7,7 @@ from scanner.devices.simulated.wiring import Neighbours
 
 
 class SimulatedXY(XYStageDevice):
-    """A motor stage: 100 ms for a field of 461 µm with settling; repeatability, backlash and thread error of a real one."""
+    """A motor stage: 100 ms for a field of 461 µm with settling; repeats, has slack and a thread as a real one has."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """What does the simulated rig remember when the program is killed, and who may use it?
 
-A real microscope does not forget where its stage stands; the simulated one keeps that in a small file, replaced as a whole.
-A lock beside it makes sure that one program at a time has the microscope.
+A real microscope does not forget where its stage stands; the simulated one keeps that in a small file, replaced as a
+whole. A lock beside it makes sure that one program at a time has the microscope.
 """
 
 import fcntl
@@ -48,7 +48,7 @@ class StateFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(
-                path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
+                path.with_name("lock." + path.name), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644
             )
         except OSError as error:
             raise _unusable(path, error) from error
@@ -71,7 +71,7 @@ class StateFile:
 
     def write(self, state: RigState) -> None:
         """Replace the state kept; a kill leaves the old one or the new one."""
-        temporary = self._path.with_name(self._path.name + ".tmp")
+        temporary = self._path.with_name("new." + self._path.name)
         temporary.write_text(state.model_dump_json())
         temporary.replace(self._path)
 

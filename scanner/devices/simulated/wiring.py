@@ -1,8 +1,9 @@
 """How do the simulated devices of one core find the world they share?
 
-Micro-Manager builds each Python device without arguments and tells it neither its core nor the file that named it. Both are on
-the call stack while the device is built (pymmcore-plus 0.18: ``UniMMCore.loadDevice`` and ``load_system_configuration``), so they
-are looked up there, once; only the core's table of devices is kept, which does not keep the core alive.
+Micro-Manager builds each Python device without arguments and tells it neither its core nor the file that named it.
+Both are on the call stack while the device is built (pymmcore-plus 0.18: ``UniMMCore.loadDevice`` and
+``load_system_configuration``), so they are looked up there, once; only the core's table of devices is kept, which
+does not keep the core alive.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """What is true about the simulated microscope at this moment?
 
-The one physical object that all simulated devices of a core share: stage, focus, lamp, slide, camera. Devices only pass on to it
-what Micro-Manager tells them, and report what their own encoders say.
+The one physical object that all simulated devices of a core share: stage, focus, lamp, slide, camera. Devices only
+pass on to it what Micro-Manager tells them, and report what their own encoders say.
 """
 
 import csv
@@ -227,9 +227,9 @@ class World:
         """The slot whose slide is on the stage or on its way there."""
         return self._arriving[0] if self._arriving and self.loader_busy() else self._state.loaded
 
-    def slide_on_stage(self) -> bool:
-        """Does the loader's sensor see glass on the stage?"""
-        return self._present(self._state.loaded) and not self.loader_busy()
+    def occupied_slots(self, slots: int) -> list[int]:
+        """The slots up to ``slots`` that hold a slide, the one on the stage included."""
+        return [slot for slot in range(1, slots + 1) if self._present(slot)]
 
     def _present(self, slot: int) -> bool:
         return slot > 0 and self.rack.filled(slot) and not self.faults.hits(Fault.EMPTY_SLOT, slot)
@@ -244,7 +244,7 @@ class World:
     # ------------------------------------------------------------------ light and cameras
 
     def shoot(self, middle_s: float) -> Shot:
-        """The main camera's exposure whose middle was at ``middle_s`` of the clock: count it and see where things were."""
+        """Count an exposure of the main camera whose middle was at ``middle_s`` of the clock: where was everything?"""
         with self._guard:
             self._shots += 1
             index = self._state.exposures
