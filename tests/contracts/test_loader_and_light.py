@@ -44,3 +44,9 @@ def test_the_lamp_answers_with_the_state_it_was_given(rig: Rig) -> None:
 def test_the_snapshot_names_every_device_of_the_profile(rig: Rig) -> None:
     devices = rig.profile.devices
     assert {devices.camera, devices.xy, devices.z} <= rig.snapshot().keys()
+
+
+def test_a_slot_is_not_said_to_be_empty_after_its_slide_was_loaded(rig: Rig) -> None:
+    rig.loader.load(1)
+    rig.loader.unload()
+    assert rig.loader.occupied(1) is not False
