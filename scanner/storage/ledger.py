@@ -245,17 +245,24 @@ def _begin(path: Path) -> None:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Beside a writer the log must be read too; on a read-only disk there is no writer, so the file alone is right."""
+    """Beside a writer the log is read too; a read-only disk has no room for that, and no writer either."""
     address = path.absolute().as_uri()
-    for options in ("mode=ro", "mode=ro&immutable=1"):
-        connection = sqlite3.connect(f"{address}?{options}", uri=True, timeout=_BUSY_S, isolation_level=None)
-        try:
-            connection.execute("SELECT count(*) FROM events").fetchall()
-        except sqlite3.OperationalError:
-            connection.close()
-        else:
-            return connection
-    raise sqlite3.DatabaseError("no readable table of events")
+    try:
+        return _readable(f"{address}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+    return _readable(f"{address}?mode=ro&immutable=1")
+
+
+def _readable(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM (SELECT seq FROM events LIMIT 1)").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -265,8 +272,11 @@ def _in_words(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        usable = (
+            isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR
+        )
+        if not usable:
+            raise DamagedRun(f"{path}: the ledger is damaged: {error}") from error
         mend = "free the disk or end the other program, then run `rackscan resume`"
         raise RackscanError(f"{path}: the ledger cannot be used: {error}; {mend}") from error
-    except sqlite3.DatabaseError as error:
-        raise DamagedRun(f"{path}: the ledger is damaged: {error}") from error

@@ -20,6 +20,9 @@ from scanner.storage.tables import FINDING_COLUMNS, TILE_COLUMNS, read_table, ti
 
 V = TypeVar("V", bound=Value)
 
+_SLIDES_BEGIN = (Kind.SLIDE_LOADED, Kind.IDENTITY, Kind.PLAN, Kind.SLIDE_FAULT)
+"""Whichever of these comes first names a slide for the first time."""
+
 
 class RunReader:
     """A run folder opened for reading; it writes nothing and disturbs no running scan."""
@@ -55,11 +58,11 @@ class RunReader:
         return Spool(self.folder.frames, keep=True)
 
     def slides(self) -> tuple[str, ...]:
-        """The ids of the slides that were loaded or planned, in the order of the scan."""
-        met = (
-            event.slide_id for kind in (Kind.SLIDE_LOADED, Kind.PLAN) for event in self.ledger.events(kind)
+        """The ids of the slides that anything is known of, in the order of the scan."""
+        met = sorted(
+            (event.seq, event.slide_id) for kind in _SLIDES_BEGIN for event in self.ledger.events(kind)
         )
-        return tuple(dict.fromkeys(slide_id for slide_id in met if slide_id))
+        return tuple(dict.fromkeys(slide_id for _, slide_id in met if slide_id))
 
     def paths(self, slide_id: str) -> SlidePaths:
         """Where the things of a slide lie."""

@@ -13,10 +13,9 @@ from pathlib import Path
 import tifffile
 
 from scanner.errors import DamagedRun
-from scanner.model.events import Body, Json
-from scanner.model.tile import Pixels, Tile
+from scanner.model.events import Json
+from scanner.model.tile import Pixels
 from scanner.storage.atomic import is_temporary, replacing
-from scanner.storage.facts import TileFact, frame_from_body, tile_from_body
 from scanner.storage.hashes import content_hash
 
 FrameName = tuple[str, int, int, int]
@@ -83,17 +82,6 @@ class Spool:
         if content is not None and content_hash(pixels) != content:
             raise DamagedRun(f"{path}: the frame is not the one that was captured")
         return pixels
-
-    def tile(self, slide_id: str, body: Body) -> Tile:
-        """The captured tile of a ``tile`` fact, with its frame where this still holds the pixels.
-
-        Raises:
-            DamagedRun: the fact is no tile, or the frame is not the one that was captured.
-        """
-        fact = TileFact.from_body(body)
-        name = (slide_id, fact.planned.tile, fact.plan, fact.attempt)
-        frame = frame_from_body(body, self.get(*name, content=fact.content)) if self.has(*name) else None
-        return tile_from_body(body, frame)
 
     def has(self, slide_id: str, tile: int, plan: int, attempt: int) -> bool:
         """Is the frame here?"""

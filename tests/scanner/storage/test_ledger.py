@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanner.errors import DamagedRun, RackscanError
-from scanner.model.events import Body, Kind
+from scanner.model.events import Body, Event, Kind
 from scanner.storage.ledger import ONCE, Ledger, canonical
 
 json_values = st.recursive(
@@ -210,7 +210,7 @@ def test_a_disk_that_takes_no_more_stops_in_words_and_keeps_what_was_acknowledge
     ledger = Ledger.open(path, create=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
-    kept = []
+    kept: list[Event] = []
     try:
         with pytest.raises(RackscanError, match="rackscan resume"):
             kept.extend(ledger.append(Kind.WARNING, "", str(n), body) for n in range(1000))

@@ -78,17 +78,15 @@ def test_kept_frames_are_read_through_the_reader(finished_run: "WrittenRun") -> 
     with RunReader.open(finished_run.root) as reader:
         for tile, fact in zip(finished_run.tiles, reader.tile_facts(SLIDE), strict=True):
             assert tile.frame is not None
-            again = reader.spool.tile(SLIDE, fact.body())
-            assert again.frame is not None
-            assert np.array_equal(again.frame.pixels, tile.frame.pixels)
-            assert (again.key, again.frame.t_read_s) == (tile.key, tile.frame.t_read_s)
+            pixels = reader.spool.get(SLIDE, *tile.key, 1, fact.content)
+            assert np.array_equal(pixels, tile.frame.pixels)
 
 
-def test_a_tile_whose_frame_has_gone_comes_without_pixels(finished_run: "WrittenRun") -> None:
+def test_a_slide_that_was_decided_before_any_plan_is_a_slide_too(finished_run: "WrittenRun") -> None:
+    with Ledger.open(finished_run.folder.ledger) as ledger:
+        ledger.append(Kind.SLIDE_FAULT, "3-run-1", "", {"outcome": "empty", "reason": "no glass in the slot"})
     with RunReader.open(finished_run.root) as reader:
-        fact = reader.tile_facts(SLIDE)[0]
-        reader.spool.path(SLIDE, *finished_run.tiles[0].key, 1).unlink()
-        assert reader.spool.tile(SLIDE, fact.body()).frame is None
+        assert reader.slides() == (SLIDE, "3-run-1")
 
 
 def test_a_report_that_is_none_is_damage(finished_run: "WrittenRun") -> None:
