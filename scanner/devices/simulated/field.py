@@ -18,7 +18,8 @@ FLICKER = 0.01
 VIGNETTING = 0.15
 NOMINAL_EXPOSURE_MS = 5.0
 WHITE = (0.925, 0.925, 0.945)
-_TABLE_PX = 1400
+_READ_NOISE_DN = READ_NOISE_E * 255 / FULL_WELL_E
+_TABLE_LENGTH = 4_000_003
 
 
 class FieldCamera:
@@ -28,8 +29,8 @@ class FieldCamera:
         self.seed = seed
         self._grid = grid
         self._half_light_od = _light_od() / 2
-        self._noise = draw("noise", seed).standard_normal((_TABLE_PX, _TABLE_PX), dtype=np.float32)
-        self._read_noise = self._noise[::-1].copy() * np.float32(READ_NOISE_E * 255 / FULL_WELL_E)
+        noise = draw("noise", seed).standard_normal(_TABLE_LENGTH, dtype=np.float32)
+        self._noise_rows = np.lib.stride_tricks.sliding_window_view(noise, SIDE_PX)
         self._sigma_px = PSF_UM / grid.um_per_px
 
     def expose(
@@ -56,13 +57,13 @@ class FieldCamera:
         planes = []
         for plane, light in zip(od, self._half_light_od, strict=True):
             seen = cv2.sepFilter2D(plane, -1, across, -0.5 * down)[reach:-reach, reach:-reach]
-            planes.append(self._read(cv2.subtract(seen, light), brightness, rng))
+            planes.append(self._read(np.asarray(cv2.subtract(seen, light), np.float32), brightness, rng))
         return np.asarray(cv2.merge(planes), np.uint8)
 
     def dark(self, index: int) -> NDArray[np.uint8]:
         """(1024, 1024, 3) uint8: what is read without light."""
         rng = draw("exposure", self.seed, index)
-        planes = [cv2.convertScaleAbs(self._piece(rng, self._read_noise)) for _ in range(3)]
+        planes = [cv2.convertScaleAbs(self._noise(rng), alpha=_READ_NOISE_DN) for _ in range(3)]
         return np.asarray(cv2.merge(planes), np.uint8)
 
     def _read(
@@ -70,14 +71,17 @@ class FieldCamera:
     ) -> NDArray[np.uint8]:
         """(h, w) uint8 from minus half the optical density: shot noise on the square root of the light, read noise."""
         cv2.exp(root, root)
-        cv2.scaleAdd(self._piece(rng, self._noise), 0.5 / math.sqrt(FULL_WELL_E * brightness), root, root)
+        cv2.scaleAdd(self._noise(rng), 0.5 / math.sqrt(FULL_WELL_E * brightness), root, root)
         cv2.multiply(root, root, root, 255.0 * brightness)
-        return np.asarray(cv2.add(root, self._piece(rng, self._read_noise), dtype=cv2.CV_8U), np.uint8)
+        read = cv2.addWeighted(root, 1.0, self._noise(rng), _READ_NOISE_DN, 0.0, dtype=cv2.CV_8U)
+        return np.asarray(read, np.uint8)
 
-    def _piece(self, rng: np.random.Generator, table: FloatImage) -> FloatImage:
-        """(1024, 1024) float32: a random piece of a table of noise."""
-        y, x = rng.integers(0, _TABLE_PX - SIDE_PX, 2)
-        return table[y : y + SIDE_PX, x : x + SIDE_PX]
+    def _noise(self, rng: np.random.Generator) -> FloatImage:
+        """(1024, 1024) float32 standard normal: rows from random places of one long list.
+
+        Whole pictures of noise moved against each other would make registration lock on to noise.
+        """
+        return self._noise_rows[rng.integers(0, len(self._noise_rows), SIDE_PX)]
 
 
 def _light_od() -> FloatImage:

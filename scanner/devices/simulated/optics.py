@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from scanner.devices.simulated.textures import FloatImage
 
-BLUR_UM_PER_UM = 0.25
-"""Standard deviation of the blur (µm in the object) for every µm out of focus."""
-PSF_UM = 0.30
+BLUR_UM_PER_UM = 0.43
+"""Standard deviation of the blur (µm in the object) for every µm of stage height out of focus: half the radius of the
+cone, tan(asin(0.75 / 1.5)) / 2, times the 1.5 µm by which the plane of focus moves in the medium."""
+PSF_UM = 0.26
 """Standard deviation of the picture of a point in focus, µm in the object."""
 
 

@@ -180,7 +180,9 @@ class PictureSlide:
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Transmission: 255 where the image is as bright as its own white."""
-        return np.asarray(cv2.multiply(pixels, (*(255.0 / self._white), 0.0)), np.uint8)
+        levels = np.arange(256)[:, None] * (255.0 / self._white)
+        table = np.clip(levels + 0.5, 0, 255).astype(np.uint8)[None]
+        return np.asarray(cv2.LUT(pixels, table), np.uint8)
 
     def _shrunk(self) -> NDArray[np.uint8]:
         """(h, w, 3) uint8: the middle plane, small, read in strips so that any size fits."""

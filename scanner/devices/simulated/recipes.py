@@ -1,7 +1,8 @@
 """How big, how dark and how irregular is each kind of epithelial cell?
 
 Public textbook knowledge (the Bethesda System for Reporting Cervical Cytology, 3rd ed.; liquid-based preparations),
-as ranges. Reactive cells overlap the abnormal ones in size and in darkness of the nucleus on purpose: a threshold must fail.
+as ranges. Reactive cells overlap the abnormal ones in size and in darkness of the nucleus on purpose: a threshold
+must fail.
 """
 
 from dataclasses import dataclass

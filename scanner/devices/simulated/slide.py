@@ -26,7 +26,7 @@ from scanner.devices.simulated.truth import ABNORMAL, CellClass, TruthObject
 
 HEIGHT_SIGMA_UM = 1.5
 _BUCKET_PX = 256
-_FAR_UM = 10.5
+_FAR_UM = 8.5
 _CLUMP_CELL_UM = 100.0
 
 COUNTS: dict[CellClass, int] = {

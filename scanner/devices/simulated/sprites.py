@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scanner.devices.simulated.bodies import Body
 from scanner.devices.simulated.textures import FloatImage
 
-_LEVELS_PX = (0.0, 0.7, 1.2, 1.8, 2.6, 3.8, 5.2)
+_LEVELS_PX = (0.0, 0.7, 1.2, 1.8, 2.7, 3.8, 5.4, 7.5)
 MOST_BLUR_PX = _LEVELS_PX[-1]
 _STEPS_PER_DENSITY = 80.0
 COARSE = 4
