@@ -103,8 +103,9 @@ class RunReader:
 
     def tiles(self, slide_id: str) -> pa.Table:
         """The tiles table (``TILE_COLUMNS``): the file of a finished slide, else what the ledger knows by now."""
-        path = self.paths(slide_id).tiles
-        return read_table(path, TILE_COLUMNS) if path.is_file() else tiles_table(self.ledger, slide_id)
+        if self.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is None:
+            return tiles_table(self.ledger, slide_id)
+        return read_table(self.paths(slide_id).tiles, TILE_COLUMNS)
 
     def findings(self, slide_id: str) -> pa.Table:
         """The findings table (``FINDING_COLUMNS``), empty while there is none."""
@@ -112,10 +113,7 @@ class RunReader:
         return read_table(path, FINDING_COLUMNS) if path.is_file() else FINDING_COLUMNS.empty_table()
 
     def focus_points(self, slide_id: str) -> tuple[FocusPointFact, ...]:
-        """The points of the focus survey: those of the report, else what the ledger knows by now."""
-        report = self.report(slide_id)
-        if report is not None:
-            return report.focus_points
+        """The points of the focus survey that the ledger knows by now."""
         return tuple(_focus_point(event.body) for event in self.ledger.events(Kind.FOCUS_POINT, slide_id))
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from scanner.errors import DamagedRun
 from scanner.model.events import Kind
-from scanner.model.report import TileCounts
+from scanner.model.report import Outcome, SlideReport, TileCounts, Verdict
 from scanner.storage.facts import TileFailedFact, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.reader import RunReader, reconcile
-from scanner.storage.tables import FINDING_COLUMNS, TILE_COLUMNS
+from scanner.storage.tables import FINDING_COLUMNS, TILE_COLUMNS, write_table
 
 if TYPE_CHECKING:
     from tests.scanner.conftest import WrittenRun
@@ -40,6 +40,19 @@ def test_a_run_that_goes_on_says_what_is_known_by_now(broken_off_run: "WrittenRu
         assert sum(reader.tiles(SLIDE).column("accepted").to_pylist()) == 2
         [point] = reader.focus_points(SLIDE)
         assert (point.x_um, point.z_um, point.state) == (45_000.0, 1.2, "found")
+
+
+def test_files_that_a_stopped_session_left_do_not_hide_what_the_ledger_knows(
+    broken_off_run: "WrittenRun",
+) -> None:
+    paths = broken_off_run.folder.slide(SLIDE)
+    write_table(paths.tiles, TILE_COLUMNS.empty_table())
+    provisional = SlideReport(slot=2, slide_id=SLIDE, outcome=Outcome.RERUN, verdict=Verdict.INCOMPLETE)
+    paths.report.write_text(provisional.model_dump_json())
+    with RunReader.open(broken_off_run.root) as reader:
+        assert reader.report(SLIDE) == provisional
+        assert reader.tiles(SLIDE).num_rows > 0
+        assert len(reader.focus_points(SLIDE)) == 1
 
 
 def test_a_reader_beside_a_writer_sees_what_was_added(broken_off_run: "WrittenRun") -> None:
