@@ -102,10 +102,9 @@ class RunReader:
         return tile_counts(self.plans(slide_id), self.tile_facts(slide_id), self.failures(slide_id))
 
     def tiles(self, slide_id: str) -> pa.Table:
-        """The tiles table (``TILE_COLUMNS``): the file of a finished slide, else what the ledger knows by now."""
-        if self.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is None:
-            return tiles_table(self.ledger, slide_id)
-        return read_table(self.paths(slide_id).tiles, TILE_COLUMNS)
+        """The tiles table (``TILE_COLUMNS``): the file, written after the last plan, else what the ledger knows."""
+        path = self.paths(slide_id).tiles
+        return read_table(path, TILE_COLUMNS) if path.is_file() else tiles_table(self.ledger, slide_id)
 
     def findings(self, slide_id: str) -> pa.Table:
         """The findings table (``FINDING_COLUMNS``), empty while there is none."""

@@ -11,7 +11,7 @@ from scanner.model.report import Outcome, SlideReport, TileCounts, Verdict
 from scanner.storage.facts import TileFailedFact, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.reader import RunReader, reconcile
-from scanner.storage.tables import FINDING_COLUMNS, TILE_COLUMNS, write_table
+from scanner.storage.tables import FINDING_COLUMNS, TILE_COLUMNS
 
 if TYPE_CHECKING:
     from tests.scanner.conftest import WrittenRun
@@ -42,16 +42,13 @@ def test_a_run_that_goes_on_says_what_is_known_by_now(broken_off_run: "WrittenRu
         assert (point.x_um, point.z_um, point.state) == (45_000.0, 1.2, "found")
 
 
-def test_files_that_a_stopped_session_left_do_not_hide_what_the_ledger_knows(
+def test_the_report_that_a_stopped_session_left_does_not_hide_what_the_ledger_knows(
     broken_off_run: "WrittenRun",
 ) -> None:
-    paths = broken_off_run.folder.slide(SLIDE)
-    write_table(paths.tiles, TILE_COLUMNS.empty_table())
     provisional = SlideReport(slot=2, slide_id=SLIDE, outcome=Outcome.RERUN, verdict=Verdict.INCOMPLETE)
-    paths.report.write_text(provisional.model_dump_json())
+    broken_off_run.folder.slide(SLIDE).report.write_text(provisional.model_dump_json())
     with RunReader.open(broken_off_run.root) as reader:
         assert reader.report(SLIDE) == provisional
-        assert reader.tiles(SLIDE).num_rows > 0
         assert len(reader.focus_points(SLIDE)) == 1
 
 
