@@ -50,9 +50,9 @@ class Detections:
         abnormal: NDArray[np.floating],
         abnormal_classes: NDArray[np.generic],
     ) -> "Detections":
-        """From raw network output: boxes to 1/8 px, probabilities to 1e-4."""
+        """From raw network output: boxes to 1/8 px, probabilities to 1e-4; -0.0 becomes 0.0, as JSON has only one."""
         return cls(
-            boxes=(np.round(boxes * BOX_STEPS_PER_PX) / BOX_STEPS_PER_PX).astype(np.float32),
+            boxes=(np.round(boxes * BOX_STEPS_PER_PX) / BOX_STEPS_PER_PX + 0.0).astype(np.float32),
             classes=classes.astype(np.int16),
             scores=(np.round(scores * SCORE_STEPS) / SCORE_STEPS).astype(np.float32),
             abnormal=(np.round(abnormal * SCORE_STEPS) / SCORE_STEPS).astype(np.float32),

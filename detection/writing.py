@@ -53,13 +53,18 @@ def write_package(trained: Trained, self_test_image: Image, card: str, out: Path
     out.mkdir(parents=True, exist_ok=True)
     detector = trained.opened(self_test_image)
     (expected,) = detector.detect([self_test_image], trained.config.spacing_um_px)
-    (out / WEIGHTS).write_bytes(save(trained.weights))
+    (out / WEIGHTS).write_bytes(_saved(trained.weights))
     (out / TWIN).write_bytes(detector.package.twin)
     _write_png(out / SELF_TEST_IMAGE, self_test_image)
     (out / SELF_TEST).write_text(json.dumps(expected.to_json()))
     (out / CARD).write_text(card)
     (out / CONFIG).write_text(_with_hashes(trained.config, out).model_dump_json(indent=1) + "\n")
     return DetectorPackage.load(out)
+
+
+def _saved(weights: dict[str, Floats]) -> bytes:
+    """The safetensors file; its writer ignores strides, so that arrays must be contiguous (channels-last ones are not)."""
+    return save({name: np.ascontiguousarray(values) for name, values in weights.items()})
 
 
 def _with_hashes(config: PackageConfig, folder: Path) -> PackageConfig:

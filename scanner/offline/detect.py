@@ -1,6 +1,7 @@
 """What does a detector find in an image that already exists? Tile by tile, merged as in a scan."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +59,11 @@ def detect(
         BadInput: no such image, no scale, too coarse, an unusable package, an occupied folder; nothing was written.
     """
     _refuse_occupied(out)
-    picture = open_image(image)
-    scale = _scale_of(picture, image, um_per_px)
-    reader = _opened(Path(detector) if detector else default_package())
-    said = _refuse_too_coarse(scale, reader, image)
-    found = _look(picture, scale, reader, progress or _silent)
+    with closing(open_image(image)) as picture:
+        scale = _scale_of(picture, image, um_per_px)
+        reader = _opened(Path(detector) if detector else default_package())
+        said = _refuse_too_coarse(scale, reader, image)
+        found = _look(picture, scale, reader, progress or _silent)
     result = DetectResult(
         image=str(image),
         um_per_px=scale,

@@ -43,6 +43,10 @@ class StoredImage(Protocol):
         """(h, w, 3) RGB or (h, w) pixels of a region that lies inside."""
         ...
 
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
 
 def open_image(path: Path) -> StoredImage:
     """Any image that we can read.
@@ -78,6 +82,9 @@ class FlatImage:
         """See :class:`StoredImage`."""
         return np.ascontiguousarray(self._pixels[y : y + h, x : x + w])
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 class ZarrImage:
     """An OME-Zarr 0.5 image that rackscan wrote."""
@@ -92,6 +99,9 @@ class ZarrImage:
         """See :class:`StoredImage`."""
         block = self._store.read(0, y, x, h, w)
         return _pixels(np.ascontiguousarray(np.moveaxis(block, 0, -1)))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class TiffImage:
@@ -125,6 +135,10 @@ class TiffImage:
                     _paste(region, tile, col * page.tilewidth - x, row * page.tilelength - y)
         return region
 
+    def close(self) -> None:
+        """See :class:`StoredImage`."""
+        self._file.close()
+
     def _tile(self, index: int) -> Pixels | None:
         offset, count = self._page.dataoffsets[index], self._page.databytecounts[index]
         if not count:
@@ -156,7 +170,7 @@ def _paste(region: Pixels, tile: Pixels, left: int, top: int) -> None:
 
 
 def _tiff_scale(file: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
-    """From Aperio's MPP, OME's PhysicalSizeX, or the resolution tags, in this order; implausible values do not count."""
+    """From Aperio's MPP, OME's PhysicalSizeX, or the resolution tags, in this order; implausible ones do not count."""
     for found in (_aperio_scale(page), _ome_scale(file), _resolution_scale(page)):
         if found is not None and PLAUSIBLE_UM[0] <= found <= PLAUSIBLE_UM[1]:
             return found

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from detection.package import DetectorPackage
+from detection.writing import write_package
+from tests.detection.untrained import field, untrained
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> DetectorPackage:
+    pytest.importorskip("onnx", reason="packages are written with the extra 'torch'")
+    folder: Path = tmp_path_factory.mktemp("packages") / "untrained"
+    return write_package(untrained(), field(256, 256), "# untrained\n", folder)

@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detection.classes import Role, cell_class
+from detection.errors import DataError
+from detection.labelled import Kind, read_data
+
+
+def _image(file: Path, height: int = 60, width: int = 80) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(file), np.full((height, width, 3), 200, np.uint8))
+
+
+def _coco(folder: Path, box: list[float], category: int = 1) -> None:
+    _image(folder / "images" / "a.png")
+    body = {
+        "info": {"um_per_px": 0.25},
+        "categories": [{"id": 1, "name": "hsil"}],
+        "images": [{"id": 7, "file_name": "a.png", "width": 80, "height": 60, "slide": "s1"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": category, "bbox": box}],
+    }
+    (folder / "boxes.json").write_text(json.dumps(body))
+
+
+def test_folders_of_crops_are_read_and_other_files_ignored(tmp_path: Path) -> None:
+    _image(tmp_path / "hsil" / "1.png")
+    _image(tmp_path / "candida" / "2.jpg")
+    (tmp_path / "hsil" / "notes.txt").write_text("x")
+    (tmp_path / "labels.csv").write_text("x")
+    data = read_data(tmp_path)
+    assert data.kind is Kind.CROPS
+    assert data.counts() == {"candida": 1, "HSIL": 1}
+    assert data.images[1].boxes.tolist() == [[0, 0, 80, 60]]
+
+
+def test_coco_boxes_are_read_with_their_slide_and_scale(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10])
+    data = read_data(tmp_path)
+    assert data.kind is Kind.FIELDS
+    assert (data.images[0].slide, data.um_per_px, data.scale_known) == ("s1", 0.25, True)
+    assert data.counts() == {"HSIL": 1}
+
+
+def test_qupath_geojson_beside_an_image_is_read(tmp_path: Path) -> None:
+    _image(tmp_path / "f.png")
+    ring = [[10, 20], [30, 20], [30, 50], [10, 50], [10, 20]]
+    named = {"classification": {"name": "LSIL"}}
+    features = [
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": named},
+        {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}},
+    ]
+    (tmp_path / "f.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    data = read_data(tmp_path)
+    assert data.images[0].boxes.tolist() == [[10, 20, 20, 30]]
+    assert data.counts() == {"LSIL": 1}
+
+
+@pytest.mark.parametrize("box", [[70, 5, 20, 10], [5, 5, 0, 10], [-9, 5, 20, 10]])
+def test_boxes_outside_their_image_are_refused(tmp_path: Path, box: list[float]) -> None:
+    _coco(tmp_path, box)
+    with pytest.raises(DataError, match="outside the image"):
+        read_data(tmp_path)
+
+
+def test_an_unlisted_category_is_refused(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10], category=9)
+    with pytest.raises(DataError, match="category 9 is not listed"):
+        read_data(tmp_path)
+
+
+def test_an_empty_class_is_refused(tmp_path: Path) -> None:
+    _image(tmp_path / "hsil" / "1.png")
+    (tmp_path / "lsil").mkdir()
+    with pytest.raises(DataError, match="class LSIL has no example"):
+        read_data(tmp_path)
+
+
+def test_nothing_labelled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no labelled image"):
+        read_data(tmp_path)
+    with pytest.raises(DataError, match="no such folder"):
+        read_data(tmp_path / "none")
+
+
+def test_an_unknown_class_counts_as_abnormal_to_be_safe() -> None:
+    assert cell_class("something new").role is Role.ABNORMAL
+    assert cell_class("asc_us").name == "ASC-US"
+    assert cell_class("nilm").role is Role.SQUAMOUS
+    assert cell_class("candida").role is Role.OTHER

@@ -1,0 +1,66 @@
+"""A detector without education, and fields for it to look at."""
+
+import numpy as np
+
+from detection.classes import cell_class
+from detection.detections import Floats
+from detection.package import Extension, Network, PackageConfig, Transform
+from detection.writing import Trained
+
+NAMES = ("HSIL", "LSIL", "NILM", "leucocyte")
+
+
+def untrained(seed: int = 1, names: tuple[str, ...] = NAMES) -> Trained:
+    """A network with random weights that fires often: real in every part but its education."""
+    network = Network(channels=(8, 8, 16), dilations=(1, 2))
+    rng = np.random.default_rng(seed)
+    weights: dict[str, Floats] = {}
+    sizes = [(3, 8), (8, 8), (8, 16)]
+    for index, (inputs, outputs) in enumerate(sizes):
+        weights |= _layer(rng, f"stem.{index}", inputs, outputs)
+    for index in range(2):
+        weights |= _layer(rng, f"blocks.{index}", 16, 16)
+    weights["head.weight"] = rng.normal(0, 0.5, (5 + len(names), 16, 1, 1)).astype(np.float32)
+    weights["head.bias"] = np.zeros(5 + len(names), np.float32)
+    classes = tuple(cell_class(name) for name in names)
+    config = PackageConfig(
+        architecture="cellnet-s8",
+        name="untrained",
+        num_classes=len(names),
+        class_names=tuple(entry.name for entry in classes),
+        patch_size_pixels=256,
+        spacing_um_px=0.5,
+        transform=(Transform(name="WhiteNormalisedOpticalDensity"),),
+        rackscan=Extension(
+            classes=classes,
+            network=network,
+            provenance="random weights",
+            training_data="none",
+            intended_use="tests",
+            sha256={},
+        ),
+    )
+    return Trained(config, weights)
+
+
+def _layer(rng: np.random.Generator, name: str, inputs: int, outputs: int) -> dict[str, Floats]:
+    return {
+        f"{name}.0.weight": rng.normal(0, (2 / (9 * inputs)) ** 0.5, (outputs, inputs, 3, 3)).astype(
+            np.float32
+        ),
+        f"{name}.1.weight": rng.uniform(0.5, 1.5, outputs).astype(np.float32),
+        f"{name}.1.bias": rng.normal(0, 0.1, outputs).astype(np.float32),
+        f"{name}.1.running_mean": rng.normal(0, 0.1, outputs).astype(np.float32),
+        f"{name}.1.running_var": rng.uniform(0.5, 1.5, outputs).astype(np.float32),
+    }
+
+
+def field(height_px: int, width_px: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """White glass with dark discs on it."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(235, 2, (height_px, width_px, 3))
+    y, x = np.mgrid[0:height_px, 0:width_px]
+    for _ in range(height_px * width_px // 4000):
+        cy, cx, radius = rng.uniform(0, height_px), rng.uniform(0, width_px), rng.uniform(4, 12)
+        image[(y - cy) ** 2 + (x - cx) ** 2 < radius**2] *= rng.uniform(0.2, 0.7, 3)
+    return np.asarray(image.clip(0, 255).astype(np.uint8))

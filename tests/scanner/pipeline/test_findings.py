@@ -1,0 +1,79 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection.classes import CellClass, cell_class
+from detection.detections import Detections
+from detection.merging import TileDetections, merge
+from scanner.export.geojson import feature_collection, write_geojson
+from scanner.model.geometry import Affine, Space
+from scanner.pipeline.findings import Findings, from_merged
+from scanner.storage.tables import FINDING_COLUMNS, findings_table
+
+CLASSES: tuple[CellClass, ...] = tuple(cell_class(name) for name in ("HSIL", "LSIL", "NILM", "leucocyte"))
+TO_SLIDE = Affine(Space.MOSAIC, Space.SLIDE, ((0.5, 0.0), (0.0, 0.5)), (35_000.0, 2_500.0))
+
+
+def _found(abnormal: list[float], classes: list[int] | None = None) -> Findings:
+    n = len(abnormal)
+    boxes = np.stack([np.arange(n) * 40.0, np.full(n, 10.0), np.full(n, 20.0), np.full(n, 30.0)], axis=1)
+    found = Detections.rounded(
+        boxes,
+        np.array(classes or [0] * n),
+        np.full(n, 0.9),
+        np.array(abnormal),
+        np.arange(n) % 2,
+    )
+    merged = merge([TileDetections(7, 100.0, 200.0, 100_000, 1024, found)])
+    return from_merged(merged, CLASSES, 0.3, TO_SLIDE)
+
+
+def test_rank_one_is_the_most_abnormal_cell_in_mosaic_pixels_and_slide_micrometres() -> None:
+    found = _found([0.2, 0.9, 0.4])
+    columns = found.columns("1-r")
+    assert found.scores.tolist() == [0.9, 0.4, 0.2]
+    assert found.boxes_px[0].tolist() == [140, 210, 20, 30]
+    assert found.centres_um[0].tolist() == [35_000 + 150 * 0.5, 2_500 + 225 * 0.5]
+    assert found.classes[0] == "LSIL"
+    table = findings_table(columns)
+    assert table.schema.equals(FINDING_COLUMNS)
+    assert table.column("rank").to_pylist() == [1, 2, 3]
+    assert set(table.column("tile").to_pylist()) == {7}
+
+
+def test_unlikely_candidates_are_kept_only_among_the_fifty_best() -> None:
+    assert len(_found([0.001] * 80)) == 50
+    assert len(_found([0.02] * 80)) == 80
+    assert len(_found([0.02] * 10 + [0.001] * 80)) == 50
+
+
+def test_normal_and_abnormal_squamous_cells_are_counted_and_leucocytes_are_not() -> None:
+    assert _found([0.1] * 5, classes=[0, 1, 2, 2, 3]).cells == 4
+
+
+def test_a_slide_without_cells_has_no_findings_and_the_least_score() -> None:
+    found = _found([])
+    assert (len(found), found.cells) == (0, 0)
+    assert found.slide_score == pytest.approx(1e-4)
+    assert findings_table(found.columns("1-r")).num_rows == 0
+
+
+def test_geojson_holds_one_named_rectangle_a_finding(tmp_path: Path) -> None:
+    found = _found([0.2, 0.9])
+    write_geojson(tmp_path / "f.geojson", found, "1-r")
+    read = json.loads((tmp_path / "f.geojson").read_text())
+    first = read["features"][0]
+    assert first["geometry"]["coordinates"][0][0] == [140, 210]
+    assert first["geometry"]["coordinates"][0][2] == [160, 240]
+    assert first["properties"]["classification"]["name"] == "LSIL"
+    assert first["properties"]["objectType"] == "detection"
+    assert first["properties"]["measurements"]["P(abnormal)"] == 0.9
+
+
+def test_the_same_findings_have_the_same_ids_and_others_do_not() -> None:
+    ids = [
+        f["id"] for name in ("1-r", "1-r", "2-r") for f in feature_collection(_found([0.5]), name)["features"]
+    ]  # type: ignore[union-attr, index, call-overload]  # free JSON
+    assert ids[0] == ids[1] != ids[2]

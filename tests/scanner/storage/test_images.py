@@ -1,0 +1,67 @@
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from scanner.errors import BadInput
+from scanner.storage.images import open_image
+
+RGB = np.random.default_rng(0).integers(0, 255, (300, 200, 3), dtype=np.uint8)
+SVS = Path(__file__).parents[4] / "shared" / "data" / "A_cmu_svs" / "CMU-1-Small-Region.svs"
+
+
+def _scale(file: Path) -> float | None:
+    with closing(open_image(file)) as image:
+        return image.um_per_px
+
+
+@pytest.mark.parametrize("tile", [None, (64, 64)])
+@pytest.mark.parametrize("pixels", [RGB, RGB[:, :, 0], RGB.astype(np.uint16) * 200])
+def test_a_region_of_a_tiff_is_the_same_as_a_region_of_the_whole(
+    tmp_path: Path, tile: tuple[int, int] | None, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, tile=tile, photometric="rgb" if pixels.ndim == 3 else "minisblack"
+    )
+    with closing(open_image(tmp_path / "a.tif")) as image:
+        assert (image.width_px, image.height_px) == (200, 300)
+        assert np.array_equal(image.read(30, 50, 150, 220), pixels[50:270, 30:180])
+
+
+def test_the_scale_is_read_from_resolution_tags_and_from_ome(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RGB, resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
+    assert _scale(tmp_path / "a.tif") == pytest.approx(0.5)
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(tmp_path / "b.ome.tif", RGB, metadata=metadata)
+    assert _scale(tmp_path / "b.ome.tif") == 0.25
+
+
+def test_a_scale_that_no_microscope_has_counts_as_unknown(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RGB, resolution=(72, 72), resolutionunit="INCH")
+    assert _scale(tmp_path / "a.tif") is None
+
+
+def test_png_is_read_as_rgb_without_a_scale(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), RGB[:, :, ::-1])
+    image = open_image(tmp_path / "a.png")
+    assert np.array_equal(image.read(0, 0, 200, 300), RGB)
+    assert image.um_per_px is None
+
+
+@pytest.mark.parametrize("name", ["text.svs", "text.png", "text.txt", "none.tif"])
+def test_what_is_no_image_is_refused(tmp_path: Path, name: str) -> None:
+    if not name.startswith("none"):
+        (tmp_path / name).write_text("hello")
+    with pytest.raises(BadInput):
+        open_image(tmp_path / name)
+
+
+@pytest.mark.skipif(not SVS.exists(), reason="the shared real slide is not here")
+def test_a_real_aperio_slide_is_read_with_its_scale() -> None:
+    whole = tifffile.imread(SVS)
+    with closing(open_image(SVS)) as image:
+        assert image.um_per_px == 0.499
+        assert np.array_equal(image.read(500, 700, 900, 800), whole[700:1500, 500:1400])
