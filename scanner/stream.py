@@ -240,6 +240,11 @@ class Road:
         if stuck and error is None:
             raise StepFailed(f"these steps did not stop within {JOIN_S:.0f} s: {', '.join(stuck)}")
 
+    def keep(self, worker: Worker[B, C]) -> None:
+        """Start a worker now, and end it with the road."""
+        self._workers.append(worker)
+        worker.start()
+
     def buffered(self, source: Iterable[A], size: int, name: str, nice: int = 0) -> Iterator[A]:
         """Runs ``source`` in a thread, at most ``size`` items ahead of the reader."""
         channel: _Channel[A] = _Channel(size, self.halt)
@@ -275,6 +280,13 @@ class Road:
             if len(done) == len(sinks):
                 break
         return [done[number] for number in range(len(sinks))]
+
+    def both(self, first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+        """Two sinks of different results, as ``gather``."""
+        one: list[A] = []
+        other: list[B] = []
+        self.gather(lambda: one.append(first()), lambda: other.append(second()))
+        return one[0], other[0]
 
     def _start(self, body: Callable[[], None], name: str, nice: int) -> None:
         def run() -> None:

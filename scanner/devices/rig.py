@@ -202,7 +202,7 @@ def _overview(profile: Profile, mm: MicroManager, latch: StopLatch) -> MMOvervie
     spec = profile.devices.overview
     if spec is None:
         return None
-    rules = CameraRules(spec.exposure_ms, profile.deadlines.camera_s, form=None, overlap=False)
+    rules = CameraRules(spec.exposure_ms, spec.deadline_s, form=None, overlap=False)
     return MMOverview(MMCamera(mm, spec.camera, rules, latch))
 
 

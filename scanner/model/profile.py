@@ -51,6 +51,7 @@ class OverviewSpec(Value):
     camera: str
     um_per_px: Positive
     exposure_ms: Positive = 10.0
+    deadline_s: Positive = 10.0
     origin_um: tuple[float, float] = (0.0, 0.0)
 
 

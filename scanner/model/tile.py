@@ -79,10 +79,13 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class EndOfPlan:
-    """Follows the last tile of a plan down the road, so that every step may settle what it held for it."""
+    """Follows the last tile of a plan down the road, so that every step may settle what it held for it.
+
+    ``last_frame_s`` is the ``time.perf_counter`` reading when the last frame was read, None for a replay.
+    """
 
     plan: int
-    last: bool
+    last_frame_s: float | None
 
 
 @dataclass(frozen=True, slots=True)

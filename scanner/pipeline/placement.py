@@ -12,7 +12,7 @@ from scanner.pipeline.stage_model import StageModel, StagePrior, Stop, next_stop
 
 GRAIN = 32  # places are whole multiples of 1/32 px, so that rounding of the last bit never shows in the image
 BATCH = 8  # tiles frozen by one solve
-AHEAD = 2  # columns by which the scan must have passed a tile in the last row it waits for
+AHEAD = 2  # columns by which the next row must have passed a tile
 NEIGHBOURS = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
 
@@ -64,8 +64,8 @@ class _Tie:
 class Placement:
     """A fold over tiles in plan order; the same tiles and pair facts give the same places, bit for bit.
 
-    A tile is frozen when its neighbours have spoken, at the latest when the scan is ``rows_later`` rows further:
-    placing at once tears sparse cytology, where two islands are joined by a third only later.
+    A tile that is tied to frozen ones is frozen when its neighbours have spoken. An island waits until the scan is
+    ``rows_later`` whole rows further: frozen at once it would tear where a third joins it to the rest only later.
     """
 
     def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 2) -> None:
@@ -137,16 +137,39 @@ class Placement:
         self._ties[other.tile, node.tile] = _Tie(other.tile, node.tile, offset, pair.sigma_px)
 
     def _freeze_due(self) -> list[Placed]:
-        due = [tile for tile in self._waiting if self._is_due(self._nodes[tile])]
+        passed = [tile for tile in self._waiting if self._is_passed(self._nodes[tile])]
+        if len(passed) < BATCH:
+            return []
+        anchored = self._anchored()
+        due = [tile for tile in passed if tile in anchored or self._is_late(self._nodes[tile])]
         return self._freeze(due) if len(due) >= BATCH else []
 
-    def _is_due(self, node: _Node) -> bool:
+    def _is_passed(self, node: _Node) -> bool:
+        """Have its neighbours spoken: is the scan in the next row and some columns beyond it, or further?"""
         if self._rows_later is None or self._last is None:
             return False
         later = self._last.turn - node.turn
-        if later == self._rows_later:
-            return (self._last.col - node.col) * self._last.stop.direction.x >= AHEAD
-        return later > self._rows_later
+        return later > 1 or (
+            later == 1 and (self._last.col - node.col) * self._last.stop.direction.x >= AHEAD
+        )
+
+    def _is_late(self, node: _Node) -> bool:
+        later = self._last.turn - node.turn if self._last else 0
+        return self._rows_later is not None and later > self._rows_later
+
+    def _anchored(self) -> set[int]:
+        """Waiting tiles that are tied, directly or through others, to a frozen one."""
+        tied: dict[int, list[int]] = {}
+        for start, end in self._ties:
+            tied.setdefault(start, []).append(end)
+            tied.setdefault(end, []).append(start)
+        front = [tile for tile in tied if self._nodes[tile].frozen]
+        reached = set(front)
+        while front:
+            near = [tile for tile in tied[front.pop()] if tile not in reached]
+            reached.update(near)
+            front += near
+        return reached
 
     def _freeze(self, due: list[int]) -> list[Placed]:
         if not due:

@@ -4,7 +4,7 @@ Nothing that was written is ever rewritten, and the shape of an image never chan
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +34,7 @@ class PyramidStore:
         self.sizes = level_sizes(spec.width_px, spec.height_px)
         self._arrays = arrays
         self._writing: dict[Key, ts.WriteFutures] = {}
+        self._written: list[Key] = []
 
     @classmethod
     def create(cls, path: Path, spec: ImageSpec, facts: Mapping[str, Json] | None = None) -> "PyramidStore":
@@ -95,6 +96,17 @@ class PyramidStore:
             block[:, :h, :w], can_reference_source_data_indefinitely=True
         )
 
+    def written(self) -> list[Key]:
+        """(level, z, row, col) of the blocks that have reached the disk since the last call, in order of writing.
+
+        Raises:
+            RackscanError: where one could not be written.
+        """
+        for key in [key for key, future in self._writing.items() if future.done()]:
+            self._wait(key)
+        written, self._written = self._written, []
+        return written
+
     def flush(self) -> None:
         """Wait until every block is on disk.
 
@@ -106,7 +118,20 @@ class PyramidStore:
 
     def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
         """Is this block on disk? A block where no tile shows never is."""
-        return self._file(level, row, col, z).exists()
+        return self.file(level, row, col, z).exists()
+
+    def blocks(self) -> Iterator[tuple[int, int, int]]:
+        """(level, row, col) of every block on disk, of the first layer."""
+        for level, (width, height) in enumerate(self.sizes):
+            for row in range(-(-height // SHARD_PX)):
+                for col in range(-(-width // SHARD_PX)):
+                    if self.has(level, row, col):
+                        yield level, row, col
+
+    def file(self, level: int, row: int, col: int, z: int = 0) -> Path:
+        """Where a block lies, whether it is there or not."""
+        planes = [] if self.spec.layers is None else [str(z)]
+        return self.path.joinpath(str(level), "c", "0", *planes, str(row), str(col))
 
     def block(self, level: int, row: int, col: int, z: int = 0) -> Block:
         """(channels, 2048, 2048) of a block, white beyond the canvas."""
@@ -158,10 +183,6 @@ class PyramidStore:
             raise DamagedRun(f"{self.path}: level {level} cannot be read: {error}") from error
         return found
 
-    def _file(self, level: int, row: int, col: int, z: int) -> Path:
-        planes = [] if self.spec.layers is None else [str(z)]
-        return self.path.joinpath(str(level), "c", "0", *planes, str(row), str(col))
-
     def _wait(self, key: Key) -> None:
         try:
             self._writing.pop(key).result(timeout=DEADLINE_S)
@@ -171,6 +192,7 @@ class PyramidStore:
             raise RackscanError(
                 f"{where} could not be written: {error}. Make room and resume the run"
             ) from error
+        self._written.append(key)
 
 
 def _array(path: Path, metadata: dict[str, Json], create: bool = False) -> "ts.TensorStore":

@@ -1,0 +1,194 @@
+"""How is a plan captured? Move, settle, expose, move on while the frame is read out; no doubtful frame is handed on.
+
+The stage heads for the next tile as soon as the last exposure of this one ends. A frame that the camera lost or
+that fails its checks is taken again at once; a tile that fails twice is named as failed and the scan goes on,
+unless several fail in a row: then the rig is at fault and the run stops.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scanner.acquisition.floor import FloorClock
+from scanner.devices.protocols import Exposure, Move, ZMove
+from scanner.devices.rig import Rig
+from scanner.errors import CameraFault
+from scanner.model.geometry import Affine, Point
+from scanner.model.plan import PlannedTile
+from scanner.model.tile import Frame, TileFocus
+
+log = logging.getLogger("scanner.acquire")
+
+ATTEMPTS = 2
+FAILURES_IN_A_ROW = 3
+
+
+class Focusing(Protocol):
+    """How tiles get their heights, and what is believed of them afterwards."""
+
+    def planes(self, tile: PlannedTile) -> Sequence[float]:
+        """The heights (z µm) to expose, in order; at least one."""
+        ...
+
+    def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
+        """Which of the frames to keep, and the tile's own focus answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A tile with the frame that is kept; ``frames`` counts the exposures it took."""
+
+    planned: PlannedTile
+    attempt: int
+    frame: Frame
+    focus: TileFocus
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A tile without a trustworthy frame, and why."""
+
+    planned: PlannedTile
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the loop works with: a watched rig, where the slide lies, who focuses, and when its scan began.
+
+    ``started_s`` is the ``time.perf_counter`` reading that the frames' times count from.
+    """
+
+    rig: Rig
+    slide_to_stage: Affine
+    focusing: Focusing
+    clock: FloorClock
+    started_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    """The stage under way to a tile; ``planes`` are the heights to expose there."""
+
+    tile: PlannedTile
+    planes: tuple[float, ...]
+    xy: Move
+    z: ZMove | None
+
+    def arrive(self) -> tuple[Point, float]:
+        """The reported place (stage µm) and height."""
+        arrival = self.xy.wait()
+        if arrival.retried:
+            log.warning(
+                "retry: the stage was not where it should be for tile %d and was sent again", self.tile.tile
+            )
+        return arrival.position, _height(self.z, self.planes[0])
+
+
+def acquire(session: Session, tiles: Sequence[PlannedTile]) -> Iterator[Captured | Missed]:
+    """Every tile of a plan in order, captured or missed.
+
+    Raises:
+        MoveFailed, OutsideLimits, Stopped: from the stage.
+        CameraFault: several tiles in a row had no trustworthy frame.
+    """
+    failures = 0
+    heading = _head_for(session, tiles[0]) if tiles else None
+    for number, tile in enumerate(tiles):
+        following = tiles[number + 1] if number + 1 < len(tiles) else None
+        result, heading = _visit(session, heading or _head_for(session, tile), following)
+        failures = failures + 1 if isinstance(result, Missed) else 0
+        yield result
+        if failures >= FAILURES_IN_A_ROW and isinstance(result, Missed):
+            raise CameraFault(
+                session.rig.profile.devices.camera, f"{failures} tiles in a row failed: {result.reason}"
+            )
+    session.clock.settle()
+
+
+def _visit(
+    session: Session, heading: _Heading, following: PlannedTile | None
+) -> tuple[Captured | Missed, _Heading | None]:
+    onward: _Heading | None = None
+    place, z_um = heading.arrive()
+    try:
+        frames, last = _expose_planes(session, heading.planes, place, z_um)
+        onward = _head_for(session, following) if following else None
+        frames.append(last.read(session))
+        return _kept(session, heading.tile, 1, frames), onward
+    except CameraFault as fault:
+        log.warning("retry: tile %d is taken again: %s", heading.tile.tile, fault)
+        if onward is not None:
+            onward.arrive()
+        return _again(session, heading.tile, fault), None
+
+
+def _again(session: Session, tile: PlannedTile, fault: CameraFault) -> Captured | Missed:
+    """Back to a tile whose frame failed, without looking ahead."""
+    for attempt in range(2, ATTEMPTS + 1):
+        heading = _head_for(session, tile)
+        place, z_um = heading.arrive()
+        try:
+            frames, last = _expose_planes(session, heading.planes, place, z_um)
+            frames.append(last.read(session))
+            return _kept(session, tile, attempt, frames)
+        except CameraFault as again:
+            log.warning("tile %d failed again: %s", tile.tile, again)
+            fault = again
+    return Missed(tile, ATTEMPTS, str(fault))
+
+
+def _head_for(session: Session, tile: PlannedTile) -> _Heading:
+    planes = tuple(session.focusing.planes(tile))
+    target = session.slide_to_stage.apply(Point(tile.x_um, tile.y_um))
+    xy = session.rig.stage.start_move(target)
+    z = session.rig.z.start_move(planes[0]) if session.rig.z is not None else None
+    return _Heading(tile, planes, xy, z)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """An exposure that is over and not read yet."""
+
+    exposure: Exposure
+    place: Point
+    z_um: float
+
+    def read(self, session: Session) -> Frame:
+        picture = self.exposure.read()
+        begun, ended = (t - session.started_s for t in (picture.triggered_s, picture.read_s))
+        return Frame(picture.pixels, self.place.x, self.place.y, self.z_um, begun, ended)
+
+
+def _expose_planes(
+    session: Session, planes: Sequence[float], place: Point, z_um: float
+) -> tuple[list[Frame], _Shot]:
+    """All planes but the last read, the last one exposed and not yet read: the stage may move on."""
+    shot = _expose(session, place, z_um)
+    frames: list[Frame] = []
+    for z_next in planes[1:]:
+        with session.clock.focusing():
+            move = session.rig.z.start_move(z_next) if session.rig.z is not None else None
+            frames.append(shot.read(session))
+            shot = _expose(session, place, _height(move, z_next))
+    return frames, shot
+
+
+def _expose(session: Session, place: Point, z_um: float) -> _Shot:
+    exposure = session.rig.camera.start_exposure()
+    exposure.exposed()
+    return _Shot(exposure, place, z_um)
+
+
+def _height(move: ZMove | None, planned_um: float) -> float:
+    """The reported height; on a rig without z, the planned one."""
+    return planned_um if move is None else move.wait().z_um
+
+
+def _kept(session: Session, tile: PlannedTile, attempt: int, frames: Sequence[Frame]) -> Captured:
+    best, focus = session.focusing.answer(tile, frames)
+    return Captured(tile, attempt, frames[best], focus, len(frames) * attempt)

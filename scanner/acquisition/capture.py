@@ -1,0 +1,124 @@
+"""What happens to one slide on the stage: label, sample, plan, focus, then every plan tile by tile into the spool?
+
+A tile is acknowledged when its frame is in the spool and its fact in the ledger; from then on it is never lost, and
+never taken again by the same plan.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from scanner.acquisition.acquire import Captured, Missed, Session, acquire
+from scanner.acquisition.earlier import Earlier
+from scanner.acquisition.floor import FloorClock, watched
+from scanner.acquisition.focus import begin_focus
+from scanner.acquisition.locate import Located
+from scanner.devices.rig import Rig
+from scanner.model.events import Body, Kind
+from scanner.model.geometry import Affine, Point
+from scanner.model.plan import Plan
+from scanner.model.slide import Slide
+from scanner.model.tile import EndOfPlan, Tile
+from scanner.storage.facts import TileFailedFact, plan_key, plan_to_body, tile_key, tile_to_body
+from scanner.storage.ledger import Ledger
+from scanner.storage.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class OnStage:
+    """A slide that lies on the stage. ``stage_to_slide`` includes its seating, ``plan`` is its first."""
+
+    slide: Slide
+    located: Located | None
+    stage_to_slide: Affine
+    plan: Plan
+    earlier: Earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where the control thread writes what it did."""
+
+    ledger: Ledger
+    spool: Spool
+
+
+def capture(
+    rig: Rig, books: Books, on_stage: OnStage, next_plan: Callable[[], Plan | None]
+) -> Iterator[Tile | EndOfPlan]:
+    """Every tile of every plan in order, those of an earlier session first; ends when no further plan is needed.
+
+    Raises:
+        DeviceFault, Stopped: everything acknowledged until then is kept.
+    """
+    name = on_stage.slide.slide_id
+    books.ledger.append(Kind.PLAN, name, plan_key(on_stage.plan.number), plan_to_body(on_stage.plan))
+    session = _begin(rig, books, on_stage)
+    plan: Plan | None = on_stage.plan
+    while plan is not None:
+        books.ledger.append(Kind.PLAN, name, plan_key(plan.number), plan_to_body(plan))
+        yield from on_stage.earlier.recalled(plan, books.spool)
+        yield from _take(session, books, on_stage, plan)
+        books.ledger.append(Kind.PLAN_CAPTURED, name, plan_key(plan.number), _times(session))
+        yield EndOfPlan(plan.number, time.perf_counter())
+        plan = next_plan()
+
+
+def _begin(rig: Rig, books: Books, on_stage: OnStage) -> Session:
+    """Light on, the first heights found; the scan begins with the first survey move."""
+    if rig.light is not None:
+        rig.light.switch(True)
+    clock = FloorClock(rig.profile)
+    seen = watched(rig, clock)
+    started_s = time.perf_counter()
+    slide_to_stage = on_stage.stage_to_slide.inverse()
+    with clock.focusing():
+        focusing = begin_focus(
+            seen, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
+        )
+    return Session(seen, slide_to_stage, focusing, clock, started_s)
+
+
+def _take(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:
+    taken = on_stage.earlier.tiles
+    todo = [tile for tile in plan.tiles if tile_key(tile.tile, plan.number) not in taken]
+    for result in acquire(session, todo):
+        if isinstance(result, Missed):
+            _record_missed(books, on_stage.slide, plan, result)
+        else:
+            yield _acknowledge(books, on_stage, plan, result)
+
+
+def _acknowledge(books: Books, on_stage: OnStage, plan: Plan, captured: Captured) -> Tile:
+    frame, slide_id = captured.frame, on_stage.slide.slide_id
+    at = on_stage.stage_to_slide.apply(Point(frame.x_um, frame.y_um))
+    meta: Body = {"x_um": at.x, "y_um": at.y, "z_um": frame.z_um}
+    content = books.spool.put(
+        slide_id, captured.planned.tile, plan.number, captured.attempt, frame.pixels, meta
+    )
+    tile = Tile(
+        planned=captured.planned,
+        plan=plan.number,
+        attempt=captured.attempt,
+        frame=frame,
+        content=content,
+        reported_x_um=at.x,
+        reported_y_um=at.y,
+        focus=captured.focus,
+        frames=captured.frames,
+    )
+    key = tile_key(captured.planned.tile, plan.number)
+    books.ledger.append(Kind.TILE, slide_id, key, tile_to_body(tile))
+    return tile
+
+
+def _record_missed(books: Books, slide: Slide, plan: Plan, missed: Missed) -> None:
+    tile = missed.planned.tile
+    fact = TileFailedFact(tile=tile, plan=plan.number, attempt=missed.attempt, reason=missed.reason)
+    books.ledger.append(Kind.TILE_FAILED, slide.slide_id, tile_key(tile, plan.number), fact.body())
+
+
+def _times(session: Session) -> Body:
+    clock = session.clock
+    scan_s = time.perf_counter() - session.started_s
+    return {"scan_s": scan_s, "floor_s": clock.total_s, "focus_s": clock.focus_s, "frames": clock.frames}

@@ -1,0 +1,134 @@
+"""What is said of a slide once its last tile is read: findings, counts, outcome and verdict?"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from detection.detections import Detections
+from detection.package import DetectorPackage
+from detection.record import EvaluationRecord
+from scanner.acquisition.locate import Located, sample_covered
+from scanner.acquisition.rack import SlideBegun
+from scanner.model.geometry import Point
+from scanner.model.plan import Plan
+from scanner.model.report import Outcome, TileCounts, Verdict
+from scanner.model.tile import FocusState, Judged
+from scanner.pipeline.canvas import MosaicFrame
+from scanner.pipeline.cell_branch import Found
+from scanner.pipeline.findings import Findings, findings
+from scanner.pipeline.image_branch import Places
+from scanner.pipeline.verdict import Decision, Evidence, decide
+from scanner.storage.facts import tile_key
+
+RERUN_SHARE = 0.02
+RERUN_LEAST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything the two branches of a slide's road found, plans and counts included.
+
+    ``found`` is None for a scan without a detector.
+    """
+
+    begun: SlideBegun
+    frame: MosaicFrame
+    plans: Sequence[Plan]
+    counts: TileCounts
+    places: Places
+    found: Found | None
+    package: DetectorPackage | None
+    record: EvaluationRecord | None
+    growable: bool
+    border_left: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """What happens to glass and case, and why."""
+
+    outcome: Outcome
+    decision: Decision
+    findings: Findings | None
+    covered: float | None
+    states: Mapping[str, int]
+
+
+def close(reading: Reading) -> Closing:
+    """The design's rules, applied to a slide whose last plan is over."""
+    last = last_takes(reading.places)
+    found = _findings(reading, last)
+    covered = _covered(reading.begun.located, reading.plans, last)
+    states = _states(last)
+    decision = decide(_evidence(reading, last, found, covered))
+    outcome, why = _outcome(reading, states)
+    told = Decision(decision.verdict, (*why, *decision.reasons))
+    return Closing(outcome, told, found, covered, states)
+
+
+def last_takes(places: Places) -> dict[int, Judged]:
+    """The accepted capture of every tile: the last one wins."""
+    return {take.tile.planned.tile: take for take in sorted(places.takes, key=lambda take: take.tile.plan)}
+
+
+def _findings(reading: Reading, last: Mapping[int, Judged]) -> Findings | None:
+    if reading.found is None or reading.package is None:
+        return None
+    answers: dict[int, Detections] = {
+        number: reading.found[tile_key(number, take.tile.plan)] for number, take in last.items()
+    }
+    places = {number: Point(p.x_px, p.y_px) for number, p in reading.places.placed.items()}
+    h, w = reading.frame.lattice.tile_px
+    return findings(answers, places, (w, h), reading.package, reading.frame.slide_to_mosaic.inverse())
+
+
+def _covered(located: Located | None, plans: Sequence[Plan], last: Mapping[int, Judged]) -> float | None:
+    if located is None:
+        return None
+    cells = [(take.tile.planned.row, take.tile.planned.col) for take in last.values()]
+    return sample_covered(located, plans[0].grid, cells)
+
+
+def _states(last: Mapping[int, Judged]) -> dict[str, int]:
+    seen = [take.tile.focus.state for take in last.values()]
+    return {state.value: seen.count(state) for state in FocusState}
+
+
+def _evidence(
+    reading: Reading, last: Mapping[int, Judged], found: Findings | None, covered: float | None
+) -> Evidence:
+    counts, states = reading.counts, _states(last)
+    top = [] if found is None else list(zip(found.classes, found.scores.tolist(), strict=True))
+    return Evidence(
+        missing=counts.planned - counts.captured - counts.skipped - counts.failed,
+        failed=counts.failed,
+        unmeasured=states[FocusState.UNMEASURED],
+        unreadable=states[FocusState.UNREADABLE],
+        undetected=0 if found is not None else counts.captured,
+        region_given=not reading.growable,
+        sample_outside=reading.border_left,
+        sample_covered=covered,
+        preparation=reading.begun.slide.preparation,
+        cells=0 if found is None else found.cells,
+        slide_score=None if found is None else found.slide_score,
+        top=top[:50],
+        record=reading.record,
+    )
+
+
+def _outcome(reading: Reading, states: Mapping[str, int]) -> tuple[Outcome, tuple[str, ...]]:
+    """Too many unreadable tiles: scan again; an identity that nobody can tell: the machine is in doubt."""
+    unreadable = states[FocusState.UNREADABLE]
+    if unreadable >= max(RERUN_LEAST, math.floor(RERUN_SHARE * reading.counts.captured) + 1):
+        return Outcome.RERUN, (
+            f"{unreadable} of {reading.counts.captured} tiles are unreadable: scan the slide again",
+        )
+    if reading.begun.located is not None and reading.begun.slide.accession is None:
+        return Outcome.PROCESS_REVIEW, (f"nobody knows whose slide this is: {reading.begun.identity.reason}",)
+    return Outcome.DONE, ()
+
+
+def undecided(begun: SlideBegun) -> Decision:
+    """The verdict of a slide that was not scanned."""
+    reason = begun.decided.reason if begun.decided else "the slide was not scanned"
+    return Decision(Verdict.INCOMPLETE, (reason,))

@@ -1,0 +1,82 @@
+"""How do raw camera pixels become upright, evenly lit ones?
+
+Upright: the profile's flips and quarter turns undone, so that x runs right and y down in the slide frame up to the
+camera's small rotation, which is never resampled.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from scanner.model.geometry import quarter_turns_and_flips
+from scanner.model.profile import FlatField, Profile
+from scanner.model.tile import Pixels
+
+P = TypeVar("P", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], Pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What is done to every frame of a rig.
+
+    ``turns`` is the (2, 2) signed permutation camera → upright. ``gain`` is (h, w, c) float32 in upright pixels, or
+    None where the rig has no measured flat field.
+    """
+
+    turns: NDArray[np.int64]
+    gain: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, profile: Profile) -> "Correction":
+        """From the measured camera → stage matrix and flat field; what was not measured is left alone."""
+        turns = np.eye(2, dtype=np.int64)
+        if profile.measured.camera_to_stage is not None:
+            matrix = np.array(profile.slide.axes) @ np.array(profile.measured.camera_to_stage.value)
+            turns = quarter_turns_and_flips(matrix.tolist())
+        field = profile.measured.flat_field
+        shape = (profile.camera.height_px, profile.camera.width_px)
+        gain = None if field is None else np.float32(1) / illumination(field.value, shape)
+        return cls(turns, None if gain is None else upright(gain, turns))
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Raw (h, w, 3) or (h, w) pixels upright and flat, in the same dtype, rounded to nearest."""
+        turned = upright(pixels, self.turns)
+        if self.gain is None:
+            return turned
+        gain = self.gain if pixels.ndim == 3 else self.gain[..., 0]
+        depth = cv2.CV_16U if pixels.dtype == np.uint16 else cv2.CV_8U
+        return cast(Pixels, cv2.multiply(turned, gain, dtype=depth))
+
+
+def upright(pixels: P, turns: NDArray[np.int64]) -> P:
+    """Camera pixels (h, w[, c]) with a signed permutation applied; a copy only where something turns."""
+    if np.array_equal(turns, np.eye(2)):
+        return pixels
+    turned = pixels if turns[0, 0] else np.swapaxes(pixels, 0, 1)
+    if turns[0].sum() < 0:
+        turned = turned[:, ::-1]
+    if turns[1].sum() < 0:
+        turned = turned[::-1]
+    return cast(P, np.ascontiguousarray(turned))
+
+
+def illumination(field: FlatField, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The relative light at every pixel: (h, w, c) float32."""
+    y, x = (np.linspace(-1, 1, n, dtype=np.float64) for n in shape)
+    x, y = x[None, :], y[:, None]
+    terms = (
+        x**0 * y**0,
+        x + 0 * y,
+        y + 0 * x,
+        x**2 + 0 * y,
+        x * y,
+        y**2 + 0 * x,
+        x**4 + 0 * y,
+        x**2 * y**2,
+        y**4 + 0 * x,
+    )
+    planes = [sum(c * term for c, term in zip(channel, terms, strict=True)) for channel in field.coefficients]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)

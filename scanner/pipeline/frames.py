@@ -1,0 +1,57 @@
+"""Where do later steps find the pixels of an earlier tile? In memory while it is recent, else in the spool."""
+
+from collections import OrderedDict
+
+from scanner.model.tile import Judged, Pixels, Tile
+from scanner.pipeline.flat_field import Correction
+from scanner.storage.spool import Spool
+
+
+class RecentFrames:
+    """Upright, flat pixels of tiles by number; at most ``most`` in memory, the others read again from the spool.
+
+    The last capture of a tile counts. A released tile is gone for good.
+    """
+
+    def __init__(self, spool: Spool, slide_id: str, correction: Correction, most: int) -> None:
+        self._spool = spool
+        self._slide_id = slide_id
+        self._correction = correction
+        self._most = most
+        self._tiles: dict[int, Tile] = {}
+        self._pixels: OrderedDict[int, Pixels] = OrderedDict()
+
+    def add(self, judged: Judged) -> None:
+        """A tile that later steps may ask for."""
+        number = judged.tile.planned.tile
+        self._tiles[number] = judged.tile
+        self._pixels.pop(number, None)
+        if judged.pixels is not None:
+            self._keep(number, judged.pixels)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._tiles
+
+    def __call__(self, number: int) -> Pixels:
+        """The pixels of a tile.
+
+        Raises:
+            DamagedRun: the spool lost it.
+        """
+        if number in self._pixels:
+            self._pixels.move_to_end(number)
+            return self._pixels[number]
+        tile = self._tiles[number]
+        raw = self._spool.get(self._slide_id, number, tile.plan, tile.attempt, tile.content)
+        self._keep(number, self._correction(raw))
+        return self._pixels[number]
+
+    def release(self, number: int) -> None:
+        """No step will ask for this tile any more."""
+        self._tiles.pop(number, None)
+        self._pixels.pop(number, None)
+
+    def _keep(self, number: int, pixels: Pixels) -> None:
+        self._pixels[number] = pixels
+        while len(self._pixels) > self._most:
+            self._pixels.popitem(last=False)

@@ -1,0 +1,1 @@
+"""One run from the request to its reports: what run.py calls by name."""

@@ -1,0 +1,193 @@
+"""How is one slide read while it is being captured? Judge every tile, then image and cells side by side.
+
+The road of a slide: correct → judge → { place → mosaic → pyramid } and { detect }; what both found is closed into
+outcome and verdict. Live, resumed and replayed slides come down the same road.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from scanner.acquisition.rack import SlideBegun
+from scanner.errors import DamagedRun
+from scanner.model.events import Kind
+from scanner.model.plan import Plan
+from scanner.model.profile import Profile
+from scanner.model.tile import EndOfPlan, Judged, Tile
+from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
+from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
+from scanner.pipeline.closing import Reading
+from scanner.pipeline.flat_field import Correction
+from scanner.pipeline.frames import RecentFrames
+from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish_tile
+from scanner.pipeline.quality import judged
+from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.session.request import Search
+from scanner.storage.facts import TileFinishedFact, tile_key
+from scanner.storage.ledger import Ledger
+from scanner.storage.ngff import ImageSpec
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.reader import RunReader
+from scanner.storage.run_folder import RunFolder
+from scanner.storage.spool import Spool
+from scanner.stream import Road
+
+AHEAD = 4
+ROWS_KEPT = 4
+NICE = 5
+
+Items = Iterator[Judged | PlanSettled]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything the reading half of a run works with. ``search`` is the detector's process, None without one."""
+
+    folder: RunFolder
+    profile: Profile
+    spool: Spool
+    growable: bool
+    search: Search
+    cells: CellSearch | None
+    tell: Callable[[Plan | None], None]
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is noticed on the way: when the last frame came, and the most memory the process tree held."""
+
+    last_frame_s: float | None = None
+    peak_bytes: int = 0
+
+    def passed(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:
+        """The same items, watched."""
+        for item in items:
+            if isinstance(item, EndOfPlan):
+                self.last_frame_s = item.last_frame_s
+            self.peak_bytes = max(self.peak_bytes, tree_bytes())
+            yield item
+
+
+def read_slide(
+    desk: Desk, begun: SlideBegun, plan: Plan, items: Iterable[Tile | EndOfPlan], road: Road
+) -> Reading:
+    """All that the tiles of a slide say, when the last of them is read."""
+    name = begun.slide.slide_id
+    frame = mosaic_frame(desk.profile, plan)
+    replanner = Replanner(desk.profile, begun.stage_to_slide.inverse(), desk.growable)
+    stream = settled(_judge(desk, name, items), replanner, plan, desk.tell)
+    places, found = _branches(desk, name, frame, plan, stream, road)
+    with RunReader.open(desk.folder.root) as reader:
+        plans, counts = reader.plans(name), reader.counts(name)
+    _finish_all(desk, name, places)
+    return Reading(
+        begun=begun,
+        frame=frame,
+        plans=plans,
+        counts=counts,
+        places=places,
+        found=found,
+        package=desk.search.package,
+        record=desk.search.record,
+        growable=desk.growable,
+        border_left=desk.growable and replanner.border_left(plans),
+    )
+
+
+def _branches(
+    desk: Desk, name: str, frame: MosaicFrame, plan: Plan, stream: Items, road: Road
+) -> tuple[Places, Found | None]:
+    if desk.cells is None or desk.search.package is None:
+        (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
+        (places,) = road.gather(lambda: _draw(desk, name, frame, plan, only))
+        return places, None
+    work = CellWork(name, frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
+    to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
+    return road.both(
+        lambda: _draw(desk, name, frame, plan, to_image), lambda: look_for_cells(to_cells, work, road)
+    )
+
+
+def _judge(desk: Desk, name: str, items: Iterable[Tile | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
+    """Tiles without pixels were judged by an earlier session, and their facts say how."""
+    correction = Correction.of(desk.profile)
+    with Ledger.open(desk.folder.ledger) as ledger:
+        facts = (TileFinishedFact.from_body(event.body) for event in ledger.events(Kind.TILE_FINISHED, name))
+        known = {tile_key(fact.tile, fact.plan): fact for fact in facts}
+    for item in items:
+        if isinstance(item, EndOfPlan) or item.frame is not None:
+            yield item if isinstance(item, EndOfPlan) else judged(item, correction)
+            continue
+        fact = known.get(tile_key(item.planned.tile, item.plan))
+        if fact is None:
+            raise DamagedRun(
+                f"slide {name}: the frame of tile {item.planned.tile} is gone before it was finished"
+            )
+        yield Judged(item, None, fact.quality, fact.sample_share, fact.sample_edges)
+
+
+def _draw(desk: Desk, name: str, frame: MosaicFrame, plan: Plan, items: Items) -> Places:
+    """The image branch in a thread of its own, with its own ledger."""
+    store = open_image(desk.folder.slide(name).image, frame, name)
+    width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
+    frames = RecentFrames(desk.spool, name, Correction.of(desk.profile), ROWS_KEPT * (width + 4))
+    with Ledger.open(desk.folder.ledger) as ledger:
+        package = desk.search.package
+
+        def searched(tile: Tile) -> bool:
+            if package is None:
+                return True
+            return ledger.latest(Kind.DETECTED, name, detection_key(tile, package)) is not None
+
+        retakes = desk.profile.acquisition.retakes
+        branch = ImageBranch(
+            ImageWork(name, frame, store, frames, ledger, desk.spool, desk.growable, retakes, searched)
+        )
+        branch.begin(plan)
+        for item in items:
+            if isinstance(item, Judged):
+                branch.add(item)
+            else:
+                branch.plan_settled(item)
+        return branch.finish()
+
+
+def open_image(path: Path, frame: MosaicFrame, name: str) -> PyramidStore:
+    """The slide's image, begun or gone on with."""
+    if (path / "zarr.json").is_file():
+        store = PyramidStore.open(path)
+        store.sweep()
+        return store
+    canvas = frame.canvas
+    corner = frame.slide_to_mosaic.inverse().offset
+    spec = ImageSpec(
+        name=name,
+        width_px=canvas.width_px,
+        height_px=canvas.height_px,
+        dtype="uint8" if canvas.dtype.itemsize == 1 else "uint16",
+        channels=canvas.channels,
+        um_per_px=frame.um_per_px,
+        origin_um=corner,
+    )
+    return PyramidStore.create(path, spec)
+
+
+def _finish_all(desk: Desk, name: str, places: Places) -> None:
+    """Both branches are over: no frame is needed any more."""
+    with Ledger.open(desk.folder.ledger) as ledger:
+        for take in places.takes:
+            finish_tile(ledger, desk.spool, name, take)
+
+
+def tree_bytes() -> int:
+    """Resident memory of this process and its children."""
+    me = psutil.Process()
+    total = int(me.memory_info().rss)
+    for child in me.children(recursive=True):
+        try:
+            total += int(child.memory_info().rss)
+        except psutil.NoSuchProcess:
+            continue
+    return total

@@ -1,0 +1,159 @@
+"""Which files tell of a slide and of the rack when they are done, and in which order, so that none tells too much?
+
+The image says complete, and the ledger that the slide is finished, only when everything else lies on disk.
+"""
+
+import time
+from collections.abc import Sequence
+
+from scanner.acquisition.rack import SlideBegun
+from scanner.export.geojson import write_geojson
+from scanner.model.events import Kind
+from scanner.model.report import Outcome, Quality, RunResult, Seconds, SlideReport, SlideResult, Verdict
+from scanner.pipeline.closing import Closing, Reading, close, undecided
+from scanner.review.report import write_report
+from scanner.review.slide_page import write_thumbnail
+from scanner.session.reading import Desk, Watch
+from scanner.storage.atomic import write_atomic
+from scanner.storage.ledger import Ledger
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.reader import RunReader
+from scanner.storage.run_folder import RunFolder
+from scanner.storage.tables import findings_table, tiles_table, write_table
+
+
+def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> SlideReport:
+    """Tables, thumbnail, report, image complete, page: then the slide is finished."""
+    closing = close(reading)
+    name = reading.begun.slide.slide_id
+    paths = desk.folder.slide(name)
+    write_table(paths.tiles, tiles_table(ledger, name))
+    if closing.findings is not None:
+        write_table(paths.findings, findings_table(closing.findings.columns(name)))
+        write_geojson(paths.geojson, closing.findings, name)
+    store = PyramidStore.open(paths.image)
+    write_thumbnail(store, paths.thumbnail)
+    whole = reading.counts.planned == reading.counts.captured + reading.counts.skipped
+    if whole and closing.outcome is not Outcome.RERUN:
+        store.complete({"tiles": reading.counts.captured})
+    report = _report(desk, ledger, reading, closing, watch)
+    write_atomic(paths.report, report.model_dump_json(indent=1))
+    write_report(desk.folder.root)
+    told = report.model_copy(update={"seconds": _seconds(ledger, name, watch)})
+    return _told(desk.folder, ledger, told)
+
+
+def finish_undecided(folder: RunFolder, ledger: Ledger, begun: SlideBegun) -> SlideReport:
+    """A slide that was not scanned, with the reason."""
+    decision = undecided(begun)
+    report = SlideReport(
+        slot=begun.slide.slot,
+        slide_id=begun.slide.slide_id,
+        outcome=begun.decided.outcome if begun.decided else Outcome.RERUN,
+        verdict=decision.verdict,
+        preparation=begun.slide.preparation,
+        accession=begun.slide.accession,
+        reasons=decision.reasons,
+        sample_covered=0.0 if begun.located is not None and not begun.located.empty else None,
+    )
+    folder.slide(begun.slide.slide_id).folder.mkdir(parents=True, exist_ok=True)
+    return _told(folder, ledger, report)
+
+
+def fault_report(folder: RunFolder, begun: SlideBegun, words: str) -> SlideReport:
+    """A slide that a fault or a stop interrupted: provisional, until it is resumed."""
+    name = begun.slide.slide_id
+    with RunReader.open(folder.root) as reader:
+        counts = reader.counts(name)
+    report = SlideReport(
+        slot=begun.slide.slot,
+        slide_id=name,
+        outcome=Outcome.RERUN,
+        verdict=Verdict.INCOMPLETE,
+        tiles=counts,
+        preparation=begun.slide.preparation,
+        accession=begun.slide.accession,
+        reasons=(
+            words,
+            f"{counts.captured} of {counts.planned} tiles are kept: rackscan resume goes on from there",
+        ),
+    )
+    folder.slide(name).folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder.slide(name).report, report.model_dump_json(indent=1))
+    return report
+
+
+def write_rack(folder: RunFolder, reports: Sequence[SlideReport]) -> RunResult:
+    """report.json of the run, and the page over all its slides."""
+    slides = tuple(_short(report) for report in sorted(reports, key=lambda report: report.slot))
+    result = RunResult(run=folder.settings.run, slides=slides)
+    write_atomic(folder.report, result.model_dump_json(indent=1))
+    write_report(folder.root)
+    return result
+
+
+def _told(folder: RunFolder, ledger: Ledger, report: SlideReport) -> SlideReport:
+    write_atomic(folder.slide(report.slide_id).report, report.model_dump_json(indent=1))
+    body = {"outcome": str(report.outcome), "verdict": str(report.verdict)}
+    ledger.append(Kind.SLIDE_FINISHED, report.slide_id, "", {**body})
+    return report
+
+
+def _short(report: SlideReport) -> SlideResult:
+    return SlideResult.model_validate({name: getattr(report, name) for name in SlideResult.model_fields})
+
+
+def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watch: Watch) -> SlideReport:
+    begun, found = reading.begun, closing.findings
+    name = begun.slide.slide_id
+    with RunReader.open(desk.folder.root) as reader:
+        points = reader.focus_points(name)
+        warnings = tuple(str(event.body.get("message")) for event in ledger.events(Kind.WARNING, name))
+    times = ledger.latest(Kind.PLAN_CAPTURED, name)
+    frames = float(str(times.body.get("frames", 0))) if times else 0.0
+    return SlideReport(
+        slot=begun.slide.slot,
+        slide_id=name,
+        outcome=closing.outcome,
+        verdict=closing.decision.verdict,
+        image=desk.folder.relative(desk.folder.slide(name).image),
+        tiles=reading.counts,
+        seconds=_seconds(ledger, name, watch),
+        frames_per_tile=frames / max(1, reading.counts.captured),
+        sample_covered=closing.covered,
+        cells=found.cells if found else 0,
+        peak_bytes=watch.peak_bytes,
+        preparation=begun.slide.preparation,
+        accession=begun.slide.accession,
+        reasons=closing.decision.reasons,
+        warnings=warnings,
+        slide_score=found.slide_score if found else None,
+        operating_point=reading.record.operating_point if reading.record else None,
+        detector=reading.package.hash if reading.package else None,
+        um_per_px=reading.frame.um_per_px,
+        canvas_um=reading.plans[0].canvas_um,
+        quality=_quality(reading, closing),
+        focus_points=points,
+    )
+
+
+def _quality(reading: Reading, closing: Closing) -> Quality:
+    places = reading.places
+    return Quality(
+        focus_states=dict(closing.states),
+        pairs_measured=places.pairs_measured,
+        pairs_held=places.pairs_held,
+        tiles_held=sum(placed.held for placed in places.placed.values()),
+    )
+
+
+def _seconds(ledger: Ledger, name: str, watch: Watch) -> Seconds:
+    times = ledger.latest(Kind.PLAN_CAPTURED, name)
+    known = (
+        {key: float(str(times.body.get(key, 0.0))) for key in ("scan_s", "floor_s", "focus_s")}
+        if times
+        else {}
+    )
+    tail = time.perf_counter() - watch.last_frame_s if watch.last_frame_s is not None else 0.0
+    scan, floor, focus = (known.get(key, 0.0) for key in ("scan_s", "floor_s", "focus_s"))
+    return Seconds(scan=scan, floor=floor, focus=focus, tail=tail)

@@ -1,0 +1,228 @@
+"""What was asked for, and can it be done? Every fault is told at once, before anything moves or is written."""
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from detection.errors import DetectionError
+from detection.package import DetectorPackage
+from detection.record import EvaluationRecord, matching, read_records
+from scanner.acquisition.locate import plan_slide
+from scanner.errors import BadInput, Problem
+from scanner.model.geometry import Rect
+from scanner.model.profile import Profile
+from scanner.model.slide import Rack, RackSlot, Slide
+from scanner.pipeline.verdict import rig_hash
+from scanner.storage.profiles import read_profile
+from scanner.storage.racks import read_rack
+from scanner.storage.run_folder import FrozenFile, RunSettings, new_run_id, problems_with
+
+T = TypeVar("T")
+
+NO_DETECTOR = "none"
+DEFAULT_PACKAGE = Path(__file__).parents[2] / "detection" / "packages" / "default"
+DECIDE_ABOUT_PIXELS = (
+    "numpy",
+    "opencv-python-headless",
+    "scipy",
+    "tensorstore",
+    "onnxruntime",
+    "pymmcore-plus",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None."""
+
+    profile: Path
+    out: Path
+    rack: Path | None = None
+    slides: int | None = None
+    specimens: tuple[Path, ...] = ()
+    um_per_px: float | None = None
+    region_um: Rect | None = None
+    detector: str | None = None
+    keep_tiles: bool = False
+    seed: int | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The detector of a run and on what grounds it may exclude; both None for a scan without one."""
+
+    path: Path | None
+    package: DetectorPackage | None
+    record: EvaluationRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that can be done. ``run_values`` are what the rig's devices are told of it."""
+
+    profile: Profile
+    profile_path: Path
+    rack: Rack
+    region_um: Rect | None
+    search: Search
+    settings: RunSettings
+    run_values: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(request: RunRequest) -> Prepared:
+    """Read and check everything a run needs.
+
+    Raises:
+        BadInput: with every problem of profile, rack, detector, specimens, region and output folder.
+    """
+    problems: list[Problem] = []
+    profile = _try(problems, lambda: read_profile(request.profile))
+    search = _try(problems, lambda: _search(request, profile))
+    rack = _try(problems, lambda: _rack(request, profile))
+    problems += [*_specimen_problems(request), *problems_with(request.out)]
+    if profile is not None:
+        problems += _region_problems(request, profile)
+    if problems or profile is None or rack is None or search is None:
+        raise BadInput(problems)
+    settings = _settings(request, profile, rack, search)
+    values = run_values(settings)
+    return Prepared(profile, request.profile, rack, request.region_um, search, settings, values)
+
+
+def reopen(settings: RunSettings) -> Prepared:
+    """The same request again, from a run folder.
+
+    Raises:
+        BadInput: the profile was changed since the run began, or what it needs is gone.
+    """
+    if settings.profile is None or settings.rack is None:
+        raise BadInput.one("this run has no rig to go on with", "a replay is run again as a whole")
+    path = Path(settings.profile.path)
+    if FrozenFile.of(path).sha256 != settings.profile.sha256:
+        mend = "put the profile back as it was, or begin a new run"
+        raise BadInput.one("the profile was changed since this run began", mend, file=str(path))
+    profile = read_profile(path)
+    package = None if settings.detector is None else _load(Path(settings.detector))
+    if package is not None and package.hash != settings.detector_hash:
+        mend = "put the detector back as it was, or begin a new run"
+        raise BadInput.one("the detector was changed since this run began", mend, file=str(settings.detector))
+    search = _with_record(package, profile, path)
+    return Prepared(profile, path, settings.rack, _region(settings), search, settings, run_values(settings))
+
+
+def run_values(settings: RunSettings) -> dict[str, str]:
+    """What the rig's devices are told of the command line: see ``Profile.run_properties``."""
+    options = settings.options
+    values = {key: str(options[key]) for key in ("um_per_px", "seed") if options.get(key) is not None}
+    specimens = options.get("specimens")
+    if isinstance(specimens, list) and specimens:
+        values["specimen"] = ";".join(map(str, specimens))
+    return values
+
+
+def _try(problems: list[Problem], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except BadInput as error:
+        problems += error.problems
+        return None
+
+
+def _search(request: RunRequest, profile: Profile | None) -> Search:
+    if request.detector == NO_DETECTOR:
+        return Search(None, None, None)
+    package = _load(Path(request.detector) if request.detector else DEFAULT_PACKAGE)
+    return (
+        Search(package.path, package, None)
+        if profile is None
+        else _with_record(package, profile, request.profile)
+    )
+
+
+def _load(path: Path) -> DetectorPackage:
+    try:
+        return DetectorPackage.load(path)
+    except DetectionError as error:
+        raise BadInput.one(str(error), "give another --detector, or none", file=str(path)) from error
+
+
+def _with_record(package: DetectorPackage | None, profile: Profile, profile_path: Path) -> Search:
+    if package is None:
+        return Search(None, None, None)
+    records = read_records(profile_path.parent)
+    return Search(package.path, package, matching(records, package.hash, profile.name, rig_hash(profile)))
+
+
+def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
+    if request.rack is not None:
+        return read_rack(request.rack)
+    held = profile.devices.loader.slots if profile else None
+    count = request.slides if request.slides is not None else (len(request.specimens) or held)
+    if count is None:
+        return None
+    if count < 1 or (held is not None and count > held):
+        raise BadInput.one(
+            f"{count} slides, but the loader holds 1 to {held}", "correct --slides", field="--slides"
+        )
+    return Rack(slots=tuple(RackSlot(slot=slot) for slot in range(1, count + 1)))
+
+
+def _specimen_problems(request: RunRequest) -> list[Problem]:
+    return [
+        Problem(
+            "there is no such specimen",
+            "give an image or a folder of planes",
+            file=str(path),
+            field="--specimen",
+        )
+        for path in request.specimens
+        if not path.exists()
+    ]
+
+
+def _region_problems(request: RunRequest, profile: Profile) -> list[Problem]:
+    """Whether the stage reaches the region, and whether the rig can do without one."""
+    if request.region_um is None:
+        if profile.devices.overview is not None:
+            return []
+        return [
+            Problem("this rig has no overview camera to find the sample with", "add --region X,Y,W,H in mm")
+        ]
+    try:
+        plan = plan_slide(None, profile, Slide(slot=1, slide_id="1-check"), request.region_um)
+    except BadInput as error:
+        return list(error.problems)
+    return [] if plan is None else plan.problems(profile.stage_to_slide(1).inverse(), profile.limits)
+
+
+def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search) -> RunSettings:
+    region = request.region_um
+    options: dict[str, JsonValue] = {
+        "region_um": [region.x, region.y, region.w, region.h] if region else None,
+        "seed": request.seed,
+        "specimens": [str(path.absolute()) for path in request.specimens],
+        "um_per_px": request.um_per_px,
+    }
+    return RunSettings(
+        run=new_run_id(),
+        begun=datetime.now(UTC),
+        profile=FrozenFile.of(request.profile),
+        cfg=FrozenFile.of(request.profile.parent / profile.devices.cfg),
+        rack=rack,
+        detector=str(search.path) if search.path else None,
+        detector_hash=search.package.hash if search.package else None,
+        keep_tiles=request.keep_tiles,
+        options=options,
+        versions={name: importlib.metadata.version(name) for name in DECIDE_ABOUT_PIXELS},
+    )
+
+
+def _region(settings: RunSettings) -> Rect | None:
+    region = settings.options.get("region_um")
+    return Rect(*(float(str(v)) for v in region)) if isinstance(region, list) else None
