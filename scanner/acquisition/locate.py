@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.acquisition.overview import (
-    GlassEdges,
     Mask,
     Scale,
     find_stain,
-    glass_edges,
+    glass_corner,
     inside,
     sample_mask,
 )
@@ -39,7 +38,7 @@ NEIGHBOURS: tuple[Cell, ...] = ((0, -1), (-1, 0), (0, 1), (1, 0))  # in the orde
 class Located:
     """What the overview picture shows of one slide.
 
-    ``seating_um``: how far the glass lies from where the profile expects it (slide µm), read from ``edges``.
+    ``seating_um``: how far the glass lies from where the profile expects it (slide µm), 0 where no edge tells.
     ``origin_um``: slide µm of the picture's first corner, the seating taken off. ``label`` (h, w, 3) uint8.
     ``sample`` (h, w) bool, px of the overview. ``outline_um``: (n, 2) polygons in slide µm.
     """
@@ -47,7 +46,6 @@ class Located:
     um_per_px: float
     origin_um: Point
     seating_um: Point
-    edges: GlassEdges
     label: Pixels
     sample: Mask
     outline_um: tuple[NDArray[np.float64], ...]
@@ -86,8 +84,7 @@ def locate(picture: Pixels, spec: OverviewSpec, preparation: Preparation) -> Loc
     """
     scale = Scale(spec.um_per_px)
     nominal = Point(*spec.origin_um)
-    edges = glass_edges(picture)
-    seating = seating_of(edges, nominal, spec.um_per_px)
+    seating = seating_of(picture, nominal, spec.um_per_px)
     origin = nominal - seating
     clear = _clip(picture, _px(_clear_glass(), origin, scale))
     if clear.w < scale.px(5_000) or clear.h < scale.px(5_000):
@@ -102,25 +99,20 @@ def locate(picture: Pixels, spec: OverviewSpec, preparation: Preparation) -> Loc
     sample[part] = sample_mask(find_stain(picture[part], scale), expected[part], scale)
     label = picture[_window(_clip(picture, _px(LABEL_UM, origin, scale)))].copy()
     outline = outline_um(sample, origin, spec.um_per_px)
-    return Located(spec.um_per_px, origin, seating, edges, label, sample, outline)
+    return Located(spec.um_per_px, origin, seating, label, sample, outline)
 
 
-def seating_of(edges: GlassEdges, nominal: Point, um_per_px: float) -> Point:
-    """How far the glass is shifted (slide µm), from the edges that are seen; 0 along an axis without an edge.
+def seating_of(picture: Pixels, nominal: Point, um_per_px: float) -> Point:
+    """How far the glass is shifted (slide µm) in a picture whose first corner should show ``nominal``.
 
-    An edge further than 1.5 mm from its place is something else and is not used.
+    0 along an axis without an edge, and where the edge lies so far off that it is something else.
     """
-    x = _shift((edges.left, edges.right), (GLASS_UM.x, GLASS_UM.right), nominal.x, um_per_px)
-    y = _shift((edges.top, edges.bottom), (GLASS_UM.y, GLASS_UM.bottom), nominal.y, um_per_px)
-    return Point(x, y)
-
-
-def _shift(
-    seen: tuple[float | None, float | None], places: tuple[float, float], start: float, um_per_px: float
-) -> float:
-    found = [start + px * um_per_px - at for px, at in zip(seen, places, strict=True) if px is not None]
-    near = [shift for shift in found if abs(shift) <= MOST_SEATING_UM]
-    return sum(near) / len(near) if near else 0.0
+    corner = glass_corner(picture, (GLASS_UM.w / um_per_px, GLASS_UM.h / um_per_px))
+    x, y = (
+        0.0 if px is None else start + px * um_per_px
+        for px, start in zip(corner, (nominal.x, nominal.y), strict=True)
+    )
+    return Point(x if abs(x) <= MOST_SEATING_UM else 0.0, y if abs(y) <= MOST_SEATING_UM else 0.0)
 
 
 def _clear_glass() -> Rect:

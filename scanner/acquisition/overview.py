@@ -18,20 +18,12 @@ Mask = NDArray[np.bool_]
 FloatImage = NDArray[np.float32]
 
 EDGE_SEARCH_SHARE = 0.25
-LEAST_EDGE_SHARE = 0.15  # of the clear glass: more than vignetting, less than any holder beside the glass
+LEAST_EDGE_SHARE = 0.15  # of the clear glass: more than vignetting
+MIRROR_PX = 40
+WELL_INSIDE_PX = 5.0
 LEAST_OD = 0.02
 SIGMAS = 6.0
 SMOOTH_SHARE = 0.28  # what a Gaussian of 1 px leaves of white noise: 1 / (2 √π)
-
-
-@dataclass(frozen=True, slots=True)
-class GlassEdges:
-    """Where the glass begins and ends, px from the picture's corner (sub-pixel); None where that edge is not seen."""
-
-    left: float | None
-    top: float | None
-    right: float | None
-    bottom: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +57,62 @@ class Scale:
         return mm2 * 1e6 / self.um_per_px**2
 
 
-def glass_edges(picture: Pixels) -> GlassEdges:
-    """The edges of the glass in an overview picture (h, w, 3) uint8.
+def glass_corner(picture: Pixels, glass_px: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Where the glass begins, (x, y) px from the picture's corner, sub-pixel; None along an axis that shows no edge.
 
-    An edge is where the mean profile leaves what lies at the picture's border, if that is no glass.
+    Args:
+        picture: (h, w, 3) uint8.
+        glass_px: width and height of the glass in px.
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     h, w = grey.shape
     glass = float(np.percentile(grey[h // 4 : -h // 4 : 4, w // 3 :: 4], 90))
     columns = np.median(grey[h // 4 : -h // 4], axis=0).astype(float) / glass
     rows = np.median(grey[:, w // 3 :], axis=1).astype(float) / glass
-    right, bottom = step_from_border(columns[::-1]), step_from_border(rows[::-1])
-    return GlassEdges(
-        left=step_from_border(columns),
-        top=step_from_border(rows),
-        right=None if right is None else w - right,
-        bottom=None if bottom is None else h - bottom,
-    )
+    return start_of_glass(columns, glass_px[0]), start_of_glass(rows, glass_px[1])
+
+
+def start_of_glass(profile: NDArray[np.float64], length_px: float) -> float | None:
+    """Where the glass begins along ``profile`` (n,), brightness relative to clear glass; None where nothing tells.
+
+    Both edges well in sight: their middle. A picture as long as the glass cuts one edge off, but both ground edges
+    look the same, so that the two ends of the profile are mirror images, displaced by twice the shift.
+    """
+    n = len(profile)
+    first, last = step_from_border(profile), step_from_border(profile[::-1])
+    if first is not None and last is not None and min(first, last) > WELL_INSIDE_PX:
+        return (first + n - last - length_px) / 2
+    apart = mirror_displacement(profile[:MIRROR_PX], profile[::-1][:MIRROR_PX])
+    if apart is not None:
+        return (n - length_px + apart) / 2
+    return first if last is None else n - last - length_px
 
 
 def step_from_border(profile: NDArray[np.float64]) -> float | None:
-    """Distance in px from the start of ``profile`` (n,) to where the glass begins, None where it begins outside.
-
-    ``profile`` is relative to the clear glass. The step lies where half of the height between the first value and
-    the level behind it is crossed.
-    """
+    """Distance in px from the start of ``profile`` (n,) to where it leaves its first value, None if it never does."""
     near = profile[: max(8, int(EDGE_SEARCH_SHARE * len(profile)))]
     away = np.abs(near - near[0])
-    height = float(np.percentile(away, 60))
-    if height < LEAST_EDGE_SHARE or abs(near[0] - 1) < LEAST_EDGE_SHARE:
+    height = float(np.percentile(away, 60)) / 2
+    if height < LEAST_EDGE_SHARE / 2:
         return None
-    i = int(np.argmax(away >= height / 2))
+    i = int(np.argmax(away >= height))
     below, above = away[i - 1], away[i]
-    return float(i - 1 + (height / 2 - below) / (above - below) + 0.5)
+    return float(i - 1 + (height - below) / (above - below) + 0.5)
+
+
+def mirror_displacement(start: NDArray[np.float64], end: NDArray[np.float64]) -> float | None:
+    """By how many px the structure in ``start`` (k,) lies further in than in ``end`` (k,); None without structure."""
+    if min(np.ptp(start), np.ptp(end)) < LEAST_EDGE_SHARE:
+        return None
+    place = np.arange(len(start), dtype=float)
+    shifts = np.arange(-len(start) / 2, len(start) / 2, 0.05)
+    unlike = [_unlikeness(start, end, place - shift) for shift in shifts]
+    return float(shifts[int(np.argmin(unlike))])
+
+
+def _unlikeness(start: NDArray[np.float64], end: NDArray[np.float64], at: NDArray[np.float64]) -> float:
+    seen = (at >= 0) & (at <= len(end) - 1)
+    return float(np.mean((start[seen] - np.interp(at[seen], np.arange(len(end)), end)) ** 2))
 
 
 def clear_background(picture: Pixels, block_px: int = 25) -> FloatImage:

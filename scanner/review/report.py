@@ -90,7 +90,7 @@ def write_report(run_dir: Path) -> Path:
 
 def run_page(reader: RunReader) -> RunPage:
     """Everything the page shows: finished slides in full, the others by their slot."""
-    ids = reader.slides()
+    ids = _met(reader)
     reports = [reader.report(slide_id) for slide_id in ids]
     settings = reader.folder.settings
     return RunPage(
@@ -102,6 +102,12 @@ def run_page(reader: RunReader) -> RunPage:
         slides=tuple(entry(reader, report) for report in reports if report is not None),
         unfinished=tuple(i for i, report in zip(ids, reports, strict=True) if report is None),
     )
+
+
+def _met(reader: RunReader) -> list[str]:
+    """Every slide that was loaded, planned or decided without a look, by slot."""
+    told = {path.parent.name for path in reader.folder.slides.glob("*/report.json")}
+    return sorted(told | set(reader.slides()), key=lambda name: int(name.split("-")[0]))
 
 
 def entry(reader: RunReader, report: SlideReport) -> Entry:

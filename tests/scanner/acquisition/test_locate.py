@@ -109,7 +109,6 @@ def test_the_seating_is_read_from_the_edges_of_the_glass(
 
 def test_a_picture_that_shows_no_edge_tells_no_seating(ordinary: Located) -> None:
     assert ordinary.seating_um == Point(0, 0)
-    assert ordinary.edges.left is None
 
 
 def test_an_overview_at_the_wrong_scale_is_refused() -> None:
