@@ -38,13 +38,27 @@ app = typer.Typer(
 profile_app = typer.Typer(no_args_is_help=True, help="Check, import and measure a rig's profile.")
 app.add_typer(profile_app, name="profile")
 
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value} is no size; give µm, such as 0.5")
+    return value
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A rig's YAML.")]
 Detector = Annotated[
     str | None, typer.Option(metavar="none|PACKAGE", help="A detector package; default: the shipped one.")
 ]
-UmPerPx = Annotated[float | None, typer.Option(metavar="S", help="Scale of images that do not say theirs.")]
+UmPerPx = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        callback=_positive,
+        help="Scale of images that do not say theirs.",
+    ),
+]
 
 
 @app.command(epilog="rackscan run --profile hardware_profiles/simulated.yaml --slides 2 --out runs/first")
@@ -169,7 +183,10 @@ def profile_measure(profile: ProfileFile) -> None:
 @app.command(epilog="rackscan focus STACK.tif --z-step-um 0.5")
 def focus(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
-    z_step_um: Annotated[float | None, typer.Option(metavar="S", help="Distance between planes.")] = None,
+    z_step_um: Annotated[
+        float | None,
+        typer.Option(metavar="S", callback=_positive, help="Distance between planes."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Best plane of a z-stack, whole and on a 4 × 4 grid of blocks: 0 found or no sample, 1 refused."""
