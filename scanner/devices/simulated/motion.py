@@ -17,9 +17,7 @@ READ_BACK_SIGMA_UM = 0.15
 
 Z_STEP_S = 0.020
 Z_STEP_UM = 5.0
-Z_S_PER_UM = 0.004
-Z_FINE_UM = 100.0
-Z_COARSE_UM_S = 10_000.0
+Z_SPEED_UM_S = 10_000.0
 Z_SIGMA_UM = 0.05
 
 XY = tuple[float, float]
@@ -36,11 +34,10 @@ def xy_seconds(distance_um: float) -> float:
 
 
 def z_seconds(distance_um: float) -> float:
-    """How long a z move lasts: 20 ms for up to 5 µm, 4 ms for every µm to 100 µm, then the coarse motor's speed."""
+    """How long a z move lasts: 20 ms for up to 5 µm, what is beyond at the motor's speed."""
     if distance_um <= 0:
         return 0.0
-    fine_um = min(distance_um, Z_FINE_UM)
-    return Z_STEP_S + max(0.0, fine_um - Z_STEP_UM) * Z_S_PER_UM + (distance_um - fine_um) / Z_COARSE_UM_S
+    return Z_STEP_S + max(0.0, distance_um - Z_STEP_UM) / Z_SPEED_UM_S
 
 
 def draw(*key: object) -> np.random.Generator:
