@@ -18,6 +18,7 @@ _REACH_OF_SIGMA = 3.0
 # weak blocks are many and strong ones few: without this, blocks far out of focus are taken for strong ones
 _SIZE_PRIOR_POWER = 1.0
 _MISFIT_LOG = 0.1
+_MISFIT_REACH_OF_WIDTH = 0.7
 _TOTAL_NOISE_LOG = 0.01
 
 
@@ -81,9 +82,12 @@ def estimate(
     grid = _grid(z, template, prior)
     belief, sizes = _posterior(z, values, grid, template, prior, noise)
     curve = _field_curve(grid, belief, sizes, template)
-    curve *= _correction(grid, curve, z, values.sum(axis=1), template)
+    misfit = _Misfit.of(z, values.sum(axis=1), template)
+    curve *= misfit.correction(grid, curve)
     peak = _refined_peak(grid, curve)
-    sigma = _peak_sigma(grid, belief, sizes, template, peak)
+    sigma = float(
+        np.hypot(_peak_sigma(grid, belief, sizes, template, peak), misfit.sigma_um(grid, curve, peak))
+    )
     before = _narrowed(np.exp(-0.5 * ((grid - prior.z_um) / prior.sigma_um) ** 2)[:, None], grid)
     after = _narrowed(belief, grid)
     strength = (belief * sizes).sum(axis=0)
@@ -123,19 +127,50 @@ def _field_curve(
     return curve
 
 
-def _correction(
-    grid: FloatArray, curve: FloatArray, z: FloatArray, totals: FloatArray, template: FocusTemplate
-) -> FloatArray:
-    """What the planes say over the model, spread by half a width: many planes outvote the template."""
-    model = np.interp(z, grid, curve)
-    seen = np.maximum(totals, 1e-3 * max(float(totals.max()), 1e-30))
-    noise = _TOTAL_NOISE_LOG * (1 + seen.max() / seen)
-    reach = 2 * (0.7 * template.width_um) ** 2
-    between = _MISFIT_LOG**2 * np.exp(-((z[:, None] - z[None, :]) ** 2) / reach)
-    towards = _MISFIT_LOG**2 * np.exp(-((grid[:, None] - z[None, :]) ** 2) / reach)
-    excess = np.log(seen / np.maximum(model, 1e-30))
-    ratio: FloatArray = np.exp(towards @ np.linalg.solve(between + np.diag(noise**2), excess))
-    return ratio
+@dataclass(frozen=True, slots=True)
+class _Misfit:
+    """What the planes say over the model, as a Gaussian process over height: many planes outvote the template.
+
+    ``z_um``, ``logs`` and ``noise`` (n,): heights, logarithms of the field's sharpness, their uncertainty.
+    """
+
+    z_um: FloatArray
+    logs: FloatArray
+    noise: FloatArray
+    reach_um: float
+
+    @classmethod
+    def of(cls, z_um: FloatArray, totals: FloatArray, template: FocusTemplate) -> "_Misfit":
+        seen = np.maximum(totals, 1e-3 * max(float(totals.max()), 1e-30))
+        noise = _TOTAL_NOISE_LOG * (1 + seen.max() / seen)
+        return cls(z_um, np.log(seen), noise, _MISFIT_REACH_OF_WIDTH * template.width_um)
+
+    def correction(self, grid: FloatArray, curve: FloatArray) -> FloatArray:
+        """Factor for the model's curve at each height of the grid."""
+        model = np.log(np.maximum(np.interp(self.z_um, grid, curve), 1e-30))
+        towards = self._kernel(grid)
+        ratio: FloatArray = np.exp(towards @ np.linalg.solve(self._covariance(), self.logs - model))
+        return ratio
+
+    def sigma_um(self, grid: FloatArray, curve: FloatArray, peak_um: float) -> float:
+        """How far what the planes leave open about the misfit's slope can move the peak."""
+        across = (self.z_um - peak_um) / self.reach_um**2 * self._kernel(np.array([peak_um]))[0]
+        open_slope = _MISFIT_LOG**2 / self.reach_um**2 - across @ np.linalg.solve(self._covariance(), across)
+        at = int(np.clip(np.searchsorted(grid, peak_um), 1, len(grid) - 2))
+        step = max(1, len(grid) // 20)
+        low, high = max(at - step, 0), min(at + step, len(grid) - 1)
+        logs = np.log(np.maximum(curve[[low, at, high]], 1e-30))
+        bend = abs(logs[0] - 2 * logs[1] + logs[2]) / ((grid[high] - grid[low]) / 2) ** 2
+        return float(min(np.sqrt(max(open_slope, 0.0)) / max(bend, 1e-9), 0.5 * (grid[-1] - grid[0])))
+
+    def _kernel(self, at: FloatArray) -> FloatArray:
+        apart = (at[:, None] - self.z_um[None, :]) / self.reach_um
+        kernel: FloatArray = _MISFIT_LOG**2 * np.exp(-0.5 * apart**2)
+        return kernel
+
+    def _covariance(self) -> FloatArray:
+        covariance: FloatArray = self._kernel(self.z_um) + np.diag(self.noise**2)
+        return covariance
 
 
 def _refined_peak(grid: FloatArray, curve: FloatArray) -> float:

@@ -111,12 +111,20 @@ def run(search: Search, look: Callable[[float], Look]) -> Answer:
 def first_point(centre_um: float, range_um: float, depth_of_field_um: float) -> Search:
     """Focus without any prior: ``centre_um`` ± ``range_um``.
 
-    A sweep at three depths of field, five planes around its best, the template of the slide learned on the way,
-    and a frame at the answer. About 17 frames for ± 15 µm at NA 0.75.
+    A sweep at about three depths of field, five planes around its best, the template of the slide learned on the
+    way, and a frame at the answer: 19 frames for ± 15 µm at NA 0.75, three where there is nothing.
     """
     step = 3 * depth_of_field_um
-    count = 2 * max(1, int(np.ceil(range_um / step))) + 1
-    looks = yield from _sweep(np.linspace(centre_um - range_um, centre_um + range_um, count))
+    count = 4 * max(1, round(range_um / step / 2)) + 1
+    heights = np.linspace(centre_um - range_um, centre_um + range_um, count)
+    # the middle of each half and of the whole: an empty field is known after three frames
+    first = [count // 4, count // 2, 3 * count // 4]
+    looks = yield from _sweep(heights[first])
+    doubt = _doubt(looks)
+    if doubt is not None:
+        return doubt
+    looks += yield from _sweep(np.delete(heights, first))
+    looks.sort(key=lambda look: look.z_um)
     doubt = _doubt(looks) or _doubt_of_sweep(
         FocusCurve.of(looks), FocusTemplate.from_optics(depth_of_field_um)
     )

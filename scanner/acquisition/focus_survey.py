@@ -1,0 +1,204 @@
+"""At which heights does the sample lie? Some places are focused before the first tile; they teach the slide's curve."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from autofocus.focus_map import FocusMap, FocusPoint
+from autofocus.search import Answer, Found, NoSample, Search, first_point, guided, template_of
+from autofocus.template import FocusTemplate
+from scanner.acquisition.focus_search import search_focus
+from scanner.devices.rig import Rig
+from scanner.errors import CameraFault, FocusRefused
+from scanner.model.events import Body
+from scanner.model.geometry import Affine, Point
+from scanner.model.plan import Plan, PlannedTile
+from scanner.model.profile import FocusSpec
+from scanner.model.report import FocusPointFact
+from scanner.storage.facts import Fact
+
+log = logging.getLogger("rackscan.focus")
+
+FIRST_TRIES = 20
+FITTED_AT = (6, 12, 24, 48)
+LEAST_POINTS = 5
+MOST_POINTS = 80
+LEAST_SIGMA_UM = 0.05
+
+
+class FocusMapFact(Fact):
+    """Kind ``focus-map``: the slide's focus curve, as ``autofocus.template.FocusTemplate``."""
+
+    width_below_um: float
+    width_above_um: float
+    power: float
+    scatter: float
+    spread_um: float
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found out before the first tile; ``points`` in the order they were visited."""
+
+    points: tuple[FocusPointFact, ...]
+    template: FocusTemplate
+
+    @property
+    def focus_map(self) -> FocusMap | None:
+        """The surface through the points; None where no point has a height."""
+        found = [
+            FocusPoint(p.x_um, p.y_um, p.z_um, max(p.sigma_um, LEAST_SIGMA_UM))
+            for p in self.points
+            if p.z_um is not None and p.sigma_um is not None
+        ]
+        return FocusMap.of(found) if found else None
+
+    def map_body(self) -> Body:
+        """For the ledger."""
+        curve = self.template
+        return FocusMapFact(
+            width_below_um=curve.width_below_um,
+            width_above_um=curve.width_above_um,
+            power=curve.power,
+            scatter=curve.scatter,
+            spread_um=curve.spread_um,
+        ).body()
+
+    @classmethod
+    def of_bodies(cls, points: Sequence[Body], curve: Body) -> "Survey":
+        """From what an earlier session wrote.
+
+        Raises:
+            DamagedRun: a body is no fact of a survey.
+        """
+        fact = FocusMapFact.from_body(curve)
+        read = tuple(SurveyPointFact.from_body(body).point() for body in points)
+        return cls(read, FocusTemplate(**fact.model_dump()))
+
+
+class SurveyPointFact(Fact, FocusPointFact):
+    """Kind ``focus-point``: the same keys as in the report."""
+
+    def point(self) -> FocusPointFact:
+        """For the report."""
+        return FocusPointFact(**self.model_dump())
+
+
+def survey(rig: Rig, slide_to_stage: Affine, plan: Plan) -> Survey:
+    """Focus the first place without a prior, then the others from what is known so far.
+
+    Args:
+        rig: at rest, light on; its z is moved within ``focus.range_um`` of ``focus.start_um`` and what was found.
+        slide_to_stage: with the slide's seating.
+        plan: its fields hold sample, as far as the overview can tell.
+
+    Raises:
+        FocusRefused: sample was seen, and no place of several could be focused.
+        DeviceFault, Stopped: from stage and drive.
+    """
+    under_way = _UnderWay(rig.profile.focus, rig.profile.active_objective.depth_of_field_um())
+    for tile in survey_places(plan.tiles, rig.profile.focus.point_spacing_fields):
+        if under_way.hopeless:
+            break
+        move = rig.stage.start_move(slide_to_stage.apply(Point(tile.x_um, tile.y_um)))
+        search = under_way.search(tile)
+        move.wait()
+        under_way.note(tile, _answer(rig, tile, search))
+    _refuse_where_sample_never_came_sharp(under_way.points)
+    return Survey(tuple(under_way.points), under_way.template)
+
+
+class _UnderWay:
+    """What is known so far; the map is fitted anew only now and then, it costs as much as a move."""
+
+    def __init__(self, spec: FocusSpec, depth_um: float) -> None:
+        self._spec, self._depth_um = spec, depth_um
+        self._map: FocusMap | None = None
+        self.points: list[FocusPointFact] = []
+        self.template = FocusTemplate.from_optics(depth_um)
+
+    @property
+    def hopeless(self) -> bool:
+        return self._map is None and len(self.points) >= FIRST_TRIES
+
+    def search(self, tile: PlannedTile) -> Search:
+        if self._map is None:
+            return first_point(self._spec.start_um, self._spec.range_um, self._depth_um)
+        z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
+        return guided(self.template, z_um, sigma_um)
+
+    def note(self, tile: PlannedTile, answer: Answer | str) -> None:
+        self.points.append(_fact(tile, answer))
+        if not isinstance(answer, Found):
+            return
+        point = FocusPoint(tile.x_um, tile.y_um, answer.z_um, max(answer.sigma_um, LEAST_SIGMA_UM))
+        if self._map is None:
+            self.template = template_of([answer.curve], self.template)
+            self._map = FocusMap.of([point])
+            return
+        self._map = self._map.with_points([point])
+        if len(self._map.points) in FITTED_AT:
+            self._map = self._map.refitted()
+
+
+def survey_places(tiles: Sequence[PlannedTile], spacing_fields: float) -> list[PlannedTile]:
+    """Fields to focus on, about one in ``spacing_fields``², at least five and at most eighty.
+
+    The first is in the middle, where sample is likely; the others follow in short steps from there.
+    """
+    count = min(max(math.ceil(len(tiles) / spacing_fields**2), LEAST_POINTS), MOST_POINTS, len(tiles))
+    step = max(1.0, math.sqrt(len(tiles) / count)) if count else 1.0
+    by_cell: dict[tuple[int, int], list[PlannedTile]] = {}
+    for tile in tiles:
+        by_cell.setdefault((math.floor(tile.row / step), math.floor(tile.col / step)), []).append(tile)
+    chosen = [_middle(group) for _, group in sorted(by_cell.items())]
+    return list(_from_the_middle(chosen))
+
+
+def _middle(group: Sequence[PlannedTile]) -> PlannedTile:
+    x, y = (sum(values) / len(group) for values in zip(*((t.x_um, t.y_um) for t in group), strict=True))
+    return min(group, key=lambda t: (math.hypot(t.x_um - x, t.y_um - y), t.tile))
+
+
+def _from_the_middle(places: Sequence[PlannedTile]) -> Iterator[PlannedTile]:
+    left = list(places)
+    if not left:
+        return
+    at = _middle(left)
+    while True:
+        left.remove(at)
+        yield at
+        if not left:
+            return
+        at = min(left, key=lambda t: (math.hypot(t.x_um - at.x_um, t.y_um - at.y_um), t.tile))
+
+
+def _answer(rig: Rig, tile: PlannedTile, search: Search) -> Answer | str:
+    """The search's answer, or the camera's complaint."""
+    try:
+        return search_focus(rig, search)
+    except CameraFault as fault:
+        log.warning("retry: the focus point at tile %d is left out: %s", tile.tile, fault)
+        return str(fault)
+
+
+def _fact(tile: PlannedTile, answer: Answer | str) -> FocusPointFact:
+    if isinstance(answer, Found):
+        z_um, sigma_um = answer.z_um, max(answer.sigma_um, LEAST_SIGMA_UM)
+        return FocusPointFact(x_um=tile.x_um, y_um=tile.y_um, z_um=z_um, sigma_um=sigma_um, state="found")
+    state = "no-sample" if isinstance(answer, NoSample) else "refused"
+    reason = answer if isinstance(answer, str) else answer.reason
+    return FocusPointFact(
+        x_um=tile.x_um, y_um=tile.y_um, z_um=None, sigma_um=None, state=state, reason=reason
+    )
+
+
+def _refuse_where_sample_never_came_sharp(points: Sequence[FocusPointFact]) -> None:
+    refused = [p for p in points if p.state == "refused"]
+    if refused and not any(p.z_um is not None for p in points):
+        raise FocusRefused(
+            f"no height could be trusted at {len(refused)} of {len(points)} places with sample "
+            f"({refused[0].reason}); no tile was taken. Check light and objective, and focus.start_um and "
+            "focus.range_um of the profile"
+        )
