@@ -13,6 +13,9 @@ from scanner.errors import MoveFailed, Stopped
 P = TypeVar("P")
 
 POLL_S = 0.0005
+# Around the time a measured move should end the poll is finer: 0.27 ms late becomes 0.1 ms.
+FINE_POLL_S = 0.0001
+FINE_WITHIN_S = 0.002
 # Without a measured speed a drive may still be on its way when it says idle for the first time.
 PATIENCE_S = 0.1
 # A drive that says idle in less than this share of its measured time has not understood the command.
@@ -152,7 +155,8 @@ class Travel(Generic[P]):
                 at = self._drive.position()
                 if self._near(at) or time.perf_counter() >= patient_s:
                     return at
-            time.sleep(POLL_S)
+            due = expected_s > 0 and abs(time.perf_counter() - began_s - expected_s) < FINE_WITHIN_S
+            time.sleep(FINE_POLL_S if due else POLL_S)
 
     def _expected_s(self, start: P) -> float:
         if self._rules.expected_s is None:
