@@ -74,7 +74,7 @@ def _begin(rig: Rig, books: Books, on_stage: OnStage) -> Session:
     slide_to_stage = on_stage.stage_to_slide.inverse()
     with clock.focusing():
         focusing = begin_focus(
-            seen, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
+            seen, clock, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
         )
     return Session(seen, slide_to_stage, focusing, clock, started_s)
 
