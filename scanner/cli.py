@@ -105,7 +105,7 @@ def run(
     )
     with _quiet_stdout(as_json):
         result = run_rack(request, live=not as_json)
-    _finish(result, as_json)
+    _finish(result, as_json, out)
 
 
 @app.command(epilog="rackscan resume runs/first")
@@ -115,7 +115,7 @@ def resume(run_dir: RunDir, as_json: Json = False) -> None:
 
     with _quiet_stdout(as_json):
         result = resume_run(run_dir, live=not as_json)
-    _finish(result, as_json)
+    _finish(result, as_json, run_dir)
 
 
 @app.command(epilog="rackscan replay runs/first --out runs/again")
@@ -129,7 +129,7 @@ def replay(
 
     with _quiet_stdout(as_json):
         result = replay_run(run_dir, out, live=not as_json)
-    _finish(result, as_json)
+    _finish(result, as_json, out)
 
 
 @app.command(epilog="rackscan verify runs/first")
@@ -305,11 +305,13 @@ def needs_a_person(result: "RunResult") -> bool:
     )
 
 
-def _finish(result: "RunResult", as_json: bool) -> None:
+def _finish(result: "RunResult", as_json: bool, folder: Path) -> None:
     if as_json:
         _emit(result)
-    for slide in () if as_json else result.slides:
-        print(f"slot {slide.slot}: {slide.outcome}, {slide.verdict}")  # noqa: T201  the command's answer
+    else:
+        for slide in result.slides:
+            print(f"slot {slide.slot}: {slide.outcome}, {slide.verdict}")  # noqa: T201  the command's answer
+        print(f"report: {folder / 'report.html'}")  # noqa: T201  the command's answer
     raise typer.Exit(1 if needs_a_person(result) else 0)
 
 
