@@ -63,7 +63,7 @@ def write_package(trained: Trained, self_test_image: Image, card: str, out: Path
 
 
 def _saved(weights: dict[str, Floats]) -> bytes:
-    """The safetensors file; its writer ignores strides, so that arrays must be contiguous (channels-last ones are not)."""
+    """The safetensors file. Its writer ignores strides: arrays must be contiguous, which channels-last ones are not."""
     return save({name: np.ascontiguousarray(values) for name, values in weights.items()})
 
 

@@ -1,7 +1,9 @@
-"""Which simulated fields does the shipped detector learn from? Writes them as COCO boxes with wide random looks.
+"""Which simulated fields does the shipped detector learn from? Writes them as COCO boxes.
 
-    python scripts/make_training_set.py OUT --scenes 900 --seed 1
+    python scripts/make_training_set.py OUT --scenes 700 --slides 16 --seed 1
 
+Scenes are small fields of widely varied stain, light, blur and scale. Slides are the shipped rig's own, but with
+hundreds of abnormal cells each, seen by its camera at heights around the focus; their seeds are not those of any rack.
 OUT/images/*.png|jpg and OUT/scenes.json; the same arguments write the same files.
 """
 
@@ -13,14 +15,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from scanner.devices.simulated.scene import ABNORMAL_MIX, NORMAL_MIX, Look, Scene, render_scene
+from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
+from scanner.offline.simulated_fields import SlideUnderCamera
 
 UM_PER_PX = 0.5
 SIZE_PX = 512
 NORMAL_SHARE = 0.25
 RIG_SHARE = 0.3
+TRAINING_KEY = 1_000_003
+MOST_ABNORMAL = 300
+FIELDS_PER_SLIDE = 24
+FIELD_RADIUS_UM = 9_300.0
+DEFOCUS_UM = 0.7
 LABEL_OF: dict[CellClass, str] = {
     **{kind: kind.value for kind in ABNORMAL},
     **dict.fromkeys(
@@ -49,15 +59,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scenes", type=int, default=900)
+    parser.add_argument("--scenes", type=int, default=700)
+    parser.add_argument("--slides", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     coco = _empty(given.seed)
     for number in range(given.scenes):
-        _add(coco, number, given.out, np.random.default_rng((given.seed, number)))
-        if number % 50 == 49:
+        _add_scene(coco, number, given.out, np.random.default_rng((given.seed, number)))
+        if number % 100 == 99:
             print(f"{number + 1} of {given.scenes} scenes", file=sys.stderr)
+    for number in range(given.slides):
+        _add_slide(coco, number, given.out, given.seed)
+        print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
     (given.out / "scenes.json").write_text(json.dumps(coco))
     return 0
 
@@ -84,23 +98,55 @@ def random_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scen
     return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
 
 
-def _add(coco: dict[str, Any], number: int, out: Path, rng: np.random.Generator) -> None:
+def _add_scene(coco: dict[str, Any], number: int, out: Path, rng: np.random.Generator) -> None:
     scene, look = random_scene(rng)
     compressed = rng.random() < 0.3
-    name = f"{number:05d}.{'jpg' if compressed else 'png'}"
-    options = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(75, 96))] if compressed else []
-    if not cv2.imwrite(str(out / "images" / name), np.ascontiguousarray(scene.rgb[:, :, ::-1]), options):
-        raise OSError(f"cannot write {out / 'images' / name}")
-    height, width = scene.rgb.shape[:2]
-    coco["images"].append(
-        {"id": number, "file_name": name, "width": width, "height": height, "um_per_px": look.um_per_px}
-    )
-    for box, kind in zip(scene.boxes_px.tolist(), scene.classes, strict=True):
+    quality = int(rng.integers(75, 96)) if compressed else None
+    labelled = list(zip(scene.boxes_px.tolist(), scene.classes, strict=True))
+    _add(coco, out, f"scene{number:05d}", scene.rgb, quality, look.um_per_px, f"scene{number}", labelled)
+
+
+def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int) -> None:
+    rng = np.random.default_rng((seed, TRAINING_KEY, number))
+    abnormal = {kind: int(rng.integers(MOST_ABNORMAL // 3, MOST_ABNORMAL)) for kind in sorted(ABNORMAL)}
+    slide = SlideUnderCamera((TRAINING_KEY, seed, number), abnormal)
+    for index in range(FIELDS_PER_SLIDE):
+        field = slide.look(_place(rng), float(rng.normal(0, DEFOCUS_UM)))
+        labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
+        name = f"slide{number:03d}_{index:03d}"
+        _add(coco, out, name, field.rgb, None, slide.grid.um_per_px, f"slide{number}", labelled)
+
+
+def _place(rng: np.random.Generator) -> tuple[float, float]:
+    """The slide µm of a field anywhere in the deposit."""
+    radius, angle = FIELD_RADIUS_UM * float(rng.random()) ** 0.5, float(rng.uniform(0, 2 * np.pi))
+    x_um, y_um = DEPOSIT_CENTRE_UM
+    return x_um + radius * float(np.cos(angle)), y_um + radius * float(np.sin(angle))
+
+
+def _add(
+    coco: dict[str, Any],
+    out: Path,
+    name: str,
+    rgb: NDArray[np.uint8],
+    jpeg_quality: int | None,
+    um_per_px: float,
+    slide: str,
+    labelled: list[tuple[list[float], CellClass]],
+) -> None:
+    """One image and its boxes; objects that the detector has no name for are left out."""
+    file = f"{name}.{'png' if jpeg_quality is None else 'jpg'}"
+    options = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
+    if not cv2.imwrite(str(out / "images" / file), np.ascontiguousarray(rgb[:, :, ::-1]), options):
+        raise OSError(f"cannot write {out / 'images' / file}")
+    image = {"id": len(coco["images"]), "file_name": file, "width": rgb.shape[1], "height": rgb.shape[0]}
+    coco["images"].append(image | {"um_per_px": um_per_px, "slide": slide})
+    for box, kind in labelled:
         if kind in LABEL_OF:
             coco["annotations"].append(
                 {
                     "id": len(coco["annotations"]),
-                    "image_id": number,
+                    "image_id": image["id"],
                     "category_id": CATEGORIES.index(LABEL_OF[kind]) + 1,
                     "bbox": [round(value, 2) for value in box],
                     "area": round(box[2] * box[3], 1),

@@ -3,6 +3,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def copy(package: DetectorPackage, tmp_path: Path) -> Path:
     return Path(shutil.copytree(package.path, tmp_path / "copy"))
 
 
-def _rewritten(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+def _rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     config = json.loads((folder / "config.json").read_text())
     change(config)
     (folder / "config.json").write_text(json.dumps(config))
@@ -70,8 +71,8 @@ def test_weights_that_are_not_finite_are_refused_even_with_a_right_hash(copy: Pa
     weights["head.bias"][0] = np.nan
     save_file(weights, copy / "model.safetensors")
 
-    def rehash(config: dict[str, object]) -> None:
-        config["rackscan"]["sha256"]["model.safetensors"] = sha256_of(copy / "model.safetensors")  # type: ignore[index]  # free JSON
+    def rehash(config: dict[str, Any]) -> None:
+        config["rackscan"]["sha256"]["model.safetensors"] = sha256_of(copy / "model.safetensors")
 
     _rewritten(copy, rehash)
     assert "head.bias holds values that are not finite" in _problems(copy)
@@ -98,8 +99,8 @@ def test_a_detector_that_sees_something_else_than_promised_is_refused(copy: Path
     body["boxes"][0] += 100
     (copy / "self_test.json").write_text(json.dumps(body))
 
-    def rehash(config: dict[str, object]) -> None:
-        config["rackscan"]["sha256"]["self_test.json"] = sha256_of(copy / "self_test.json")  # type: ignore[index]  # free JSON
+    def rehash(config: dict[str, Any]) -> None:
+        config["rackscan"]["sha256"]["self_test.json"] = sha256_of(copy / "self_test.json")
 
     _rewritten(copy, rehash)
     with pytest.raises(PackageError, match="self-test"):

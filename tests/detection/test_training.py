@@ -127,7 +127,7 @@ def test_boxes_follow_their_pixels_through_every_augmentation(seed: int) -> None
 def test_a_target_says_centre_size_and_class_where_the_cell_is() -> None:
     wanted = target(Cells(np.array([[40, 80, 16, 32], [500, 5, 9, 9]], np.float32), np.array([3, 1])), 128)
     row, col = np.unravel_index(wanted.heat.argmax(), wanted.heat.shape)
-    assert (row, col) == (12, 6)
+    assert (int(row), int(col)) == (12, 6)
     assert wanted.heat[row, col] == 1
     assert wanted.labels[row, col] == 3
     assert np.allclose(wanted.regression[:, row, col], [-0.5, -0.5, np.log(2), np.log(4)])

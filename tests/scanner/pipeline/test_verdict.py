@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,7 @@ CLEAN = Evidence(
     top=(),
     record=RECORD,
 )
-FLAWS = {
+FLAWS: dict[str, tuple[dict[str, Any], str]] = {
     "a missing tile": ({"missing": 1}, "not captured"),
     "a failed tile": ({"failed": 2}, "2 tiles failed"),
     "an unmeasured tile": ({"unmeasured": 1}, "without a focus measurement"),
