@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from autofocus.errors import FocusInputError
 from autofocus.gray import Image, background, focus_channel
 from autofocus.metrics import FloatArray, FocusMetric, SmoothedBrenner
-from autofocus.sharpness import measure
+from autofocus.sharpness import Sharpness, measure
 
 State = Literal["found", "no-sample", "refused"]
 
@@ -63,27 +63,28 @@ def focus_stack(planes: Sequence[Image], z_um: ArrayLike, metric: FocusMetric = 
     if len({plane.shape for plane in planes}) > 1:
         raise FocusInputError("the planes of a stack have different shapes")
     heights = np.asarray(z_um, float)
-    fault = _fault(planes, heights)
+    seen = [measure(plane, metric, _BLOCK_PX) for plane in planes]
+    fault = _fault(seen, heights)
     if fault or not planes:
         return _nothing(planes, "refused", fault)
-    blocks = np.array([metric.blocks(plane, _BLOCK_PX) for plane in planes])
-    contrast = _contrast(planes)
-    if not any(measure(plane).has_sample for plane in planes):
+    if not any(plane.has_sample for plane in seen):
         return _nothing(planes, "no-sample", "nothing absorbs light here")
+    blocks = np.array([plane.blocks for plane in seen])
+    contrast = _contrast(planes)
     h, w = planes[0].shape[:2]
     whole = _answer((0, 0, w, h), blocks, heights, contrast)
     return StackFocus(whole, tuple(_parts((h, w), blocks, heights, contrast)))
 
 
-def _fault(planes: Sequence[Image], heights: FloatArray) -> str:
-    if len(planes) < LEAST_PLANES:
-        return f"a stack needs at least {LEAST_PLANES} planes, not {len(planes)}"
-    if heights.shape != (len(planes),) or not np.isfinite(heights).all():
+def _fault(seen: Sequence[Sharpness], heights: FloatArray) -> str:
+    if len(seen) < LEAST_PLANES:
+        return f"a stack needs at least {LEAST_PLANES} planes, not {len(seen)}"
+    if heights.shape != (len(seen),) or not np.isfinite(heights).all():
         return "every plane needs a finite height"
     steps = np.diff(heights)
     if not ((steps > 0).all() or (steps < 0).all()):
         return "the heights are unordered or repeated"
-    faults = {measure(plane).light_fault for plane in planes}
+    faults = {plane.light_fault for plane in seen}
     return "" if "" in faults else f"the light is wrong: {', '.join(sorted(faults))}"
 
 
