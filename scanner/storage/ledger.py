@@ -245,12 +245,18 @@ def _begin(path: Path) -> None:
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    """Beside a writer the log is read too; a read-only disk has no room for that, and no writer either."""
+    """A reader that SQLite knows to be one leaves empty ``-wal`` and ``-shm`` files behind; this one tidies up.
+
+    A read-only disk has no room for them, and no writer either: there the file alone is right, unless a killed
+    writer's log still lies beside it.
+    """
     address = path.absolute().as_uri()
     try:
-        return _readable(f"{address}?mode=ro")
+        return _readable(f"{address}?mode=rw")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        log = path.with_name(f"{path.name}-wal")
+        read_only = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if not read_only or (log.is_file() and log.stat().st_size):
             raise
     return _readable(f"{address}?mode=ro&immutable=1")
 
@@ -258,6 +264,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
 def _readable(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None)
     try:
+        connection.execute("PRAGMA query_only=ON")
         connection.execute("SELECT count(*) FROM (SELECT seq FROM events LIMIT 1)").fetchall()
     except sqlite3.Error:
         connection.close()

@@ -205,6 +205,17 @@ def test_a_reader_sees_facts_while_the_writer_is_open_and_cannot_append(path: Pa
             reader.append(Kind.WARNING, "", "", {})
 
 
+def test_when_everybody_has_left_the_facts_lie_in_one_file(path: Path) -> None:
+    with Ledger.open(path, create=True) as writer:
+        reader = Ledger.read(path)
+        writer.append(Kind.WARNING, "", "", {"n": 1})
+        assert len(list(reader.events())) == 1
+    reader.close()
+    with Ledger.read(path) as late:
+        assert len(list(late.events())) == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
 def test_a_disk_that_takes_no_more_stops_in_words_and_keeps_what_was_acknowledged(path: Path) -> None:
     body: Body = {"text": "x" * 20_000}
     ledger = Ledger.open(path, create=True)
