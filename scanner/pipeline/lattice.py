@@ -97,6 +97,7 @@ class Lattice:
         for plane, at in ((across, cell[1]), (down, cell[0])):
             low, high = _between(plane, at, y)
             left, right = np.maximum(left, low), np.minimum(right, high)
+        left = np.minimum(left, box.x1)
         return _stacked(left, np.maximum(left, right), box.y0)
 
     def _coordinates(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -138,5 +139,5 @@ def _stacked(left: FloatArray, right: FloatArray, y0: int) -> list[Box]:
     return [
         Box(int(left[a]), y0 + a, int(right[a]), y0 + b)
         for a, b in zip(starts, ends, strict=True)
-        if np.isfinite(left[a]) and right[a] > left[a]
+        if right[a] > left[a]
     ]

@@ -25,11 +25,6 @@ class Grid:
 
 
 @pytest.fixture
-def specimen() -> Callable[[int, int, int], NDArray[np.float32]]:
-    return cells_on_glass
-
-
-@pytest.fixture
 def cut() -> Callable[..., Pixels]:
     return cut_tile
 
@@ -37,6 +32,13 @@ def cut() -> Callable[..., Pixels]:
 @pytest.fixture
 def grid() -> Callable[[int, int, int], Grid]:
     return take_grid
+
+
+def as_pixels(shown: NDArray[np.floating], deep: bool) -> Pixels:
+    """Values as a camera of 8 or of 16 bits gives them, cut at its limits."""
+    if deep:
+        return np.asarray(np.clip(shown, 0, 65535), np.uint16)
+    return np.asarray(np.clip(shown, 0, 255), np.uint8)
 
 
 def cells_on_glass(h: int, w: int, seed: int) -> NDArray[np.float32]:
@@ -62,7 +64,9 @@ def cut_tile(sheet: NDArray[np.float32], x: float, y: float, seed: int, side: in
 def take_grid(rows: int, cols: int, seed: int) -> Grid:
     """A serpentine over cells on glass: overlap a fifth, turned by 0.3°, σ 2 px."""
     rng = np.random.default_rng(seed)
-    order = [(row, col) for row in range(rows) for col in (range(cols) if row % 2 == 0 else range(cols)[::-1])]
+    order = [
+        (row, col) for row in range(rows) for col in (range(cols) if row % 2 == 0 else range(cols)[::-1])
+    ]
     step, turn = SIDE * 0.8, np.deg2rad(0.3)
     reported = [Point(40 + col * step, 40 + row * step) for row, col in order]
     true = [

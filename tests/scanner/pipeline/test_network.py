@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from scanner.pipeline.network import Ties, solve
 
-
 CORNERS = {0, 3, 12, 15}
 
 
@@ -19,7 +18,9 @@ def lattice(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.column_stack([x, y]) * 900.0, start, end
 
 
-TWICE_CHECKED = [k for k, ends in enumerate(zip(*lattice(4)[1:], strict=True)) if not CORNERS & {*map(int, ends)}]
+TWICE_CHECKED = [
+    k for k, ends in enumerate(zip(*lattice(4)[1:], strict=True)) if not CORNERS & {*map(int, ends)}
+]
 
 
 def grounded(places: np.ndarray, sigma_px: float) -> Ties:

@@ -40,7 +40,9 @@ class Stage:
     def pair(self, other: int, tile: int, expected: Point) -> PairMeasurement:
         d = self.true[tile] - self.true[other]
         if self.rng.random() < self.empty:
-            return PairMeasurement(expected.x, expected.y, 1e6, 0.1, 0.0, 0.1, False, "no texture that matches")
+            return PairMeasurement(
+                expected.x, expected.y, 1e6, 0.1, 0.0, 0.1, False, "no texture that matches"
+            )
         dx, dy = d.x + float(self.rng.normal(0, 0.05)), d.y + float(self.rng.normal(0, 0.05))
         return PairMeasurement(dx, dy, 0.06, 0.9, 0.9, 0.2, True, "")
 

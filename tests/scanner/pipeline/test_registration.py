@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scanner.model.geometry import Point
 from scanner.model.tile import Pixels
 from scanner.pipeline.registration import noise_of, register
-from tests.scanner.pipeline.conftest import SIDE, cells_on_glass, cut_tile
+from tests.scanner.pipeline.conftest import SIDE, as_pixels, cells_on_glass, cut_tile
 
 NOISE = 2.0
 SHEET = cells_on_glass(700, 700, seed=3)
@@ -18,6 +18,14 @@ SHEET = cells_on_glass(700, 700, seed=3)
 
 def pair(dx: float, dy: float) -> tuple[Pixels, Pixels]:
     return cut_tile(SHEET, 100, 100, 1), cut_tile(SHEET, 100 + dx, 100 + dy, 2)
+
+
+def in_green(tile: Pixels) -> Pixels:
+    return as_pixels(np.dstack([tile * 0.0, tile, tile * 0.5]), deep=False)
+
+
+def bright(tile: Pixels) -> Pixels:
+    return as_pixels(tile * 200.0, deep=True)
 
 
 @settings(max_examples=25, deadline=None)
@@ -41,10 +49,8 @@ def test_a_lower_neighbour_and_one_to_the_left_are_found_alike() -> None:
 def test_colour_and_sixteen_bits_give_the_same_answer() -> None:
     first, second = pair(204.4, -3.2)
     gray = register(first, second, Point(205, 0), 16, NOISE)
-    colour = register(*(np.dstack([t * 0, t, t * 0]) for t in (first, second)), Point(205, 0), 16, NOISE)
-    deep = register(
-        *(t.astype(np.uint16) * 200 for t in (first, second)), Point(205, 0), 16, NOISE * 200
-    )
+    colour = register(in_green(first), in_green(second), Point(205, 0), 16, NOISE)
+    deep = register(bright(first), bright(second), Point(205, 0), 16, NOISE * 200)
     assert colour == gray
     assert np.hypot(deep.dx_px - gray.dx_px, deep.dy_px - gray.dy_px) < 0.01
 
@@ -75,7 +81,7 @@ def test_a_shift_beyond_the_search_is_not_answered_with_another_one() -> None:
 
 def test_a_pattern_that_repeats_within_the_search_is_refused() -> None:
     x = np.arange(600)
-    lines = (180 + 40 * np.sin(2 * np.pi * x / 10)[None, :] + 40 * np.sin(2 * np.pi * x / 10)[:, None])
+    lines = 180 + 40 * np.sin(2 * np.pi * x / 10)[None, :] + 40 * np.sin(2 * np.pi * x / 10)[:, None]
     sheet = lines.astype(np.float32)
     found = register(cut_tile(sheet, 100, 100, 1), cut_tile(sheet, 305, 100, 2), Point(203, 1), 16, NOISE)
     assert not found.accepted
