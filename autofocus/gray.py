@@ -49,13 +49,14 @@ def background(gray: Gray) -> float:
 
 
 def noise(gray: Gray, block_px: int = 64) -> float:
-    """Standard deviation of the pixel noise in gray levels, from the quietest fifth of the field.
+    """Standard deviation of the pixel noise in gray levels, from the quietest fifth of the middle half of the field.
 
     The second difference in both directions cancels smooth content (J. Immerkær, "Fast noise variance
     estimation", Computer Vision and Image Understanding 64, 1996); the low quantile over blocks cancels texture.
     """
     kernel = np.array([1.0, -2.0, 1.0], np.float32)
-    residual = np.abs(cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel))
+    middle = gray[gray.shape[0] // 4 : gray.shape[0] - gray.shape[0] // 4]
+    residual = np.abs(cv2.sepFilter2D(middle, cv2.CV_32F, kernel, kernel))
     quiet = float(np.quantile(block_means(residual, block_px), 0.2))
     return quiet * float(np.sqrt(np.pi / 2)) / 6.0
 

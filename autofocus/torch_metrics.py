@@ -99,7 +99,8 @@ def _laplacian(gray: torch.Tensor) -> torch.Tensor:
 
 def _noise(gray: torch.Tensor) -> float:
     kernel = np.array([1.0, -2.0, 1.0])
-    residual = _block_means(_separable(gray, kernel, kernel).abs(), DEFAULT_BLOCK_PX)
+    middle = gray[gray.shape[0] // 4 : gray.shape[0] - gray.shape[0] // 4]
+    residual = _block_means(_separable(middle, kernel, kernel).abs(), DEFAULT_BLOCK_PX)
     return float(torch.quantile(residual.reshape(-1), 0.2)) * float(np.sqrt(np.pi / 2)) / 6.0
 
 
