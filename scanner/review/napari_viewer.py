@@ -1,0 +1,190 @@
+"""How does a person look at a finished or a running scan? The only door to napari.
+
+It reads the run folder from a process of its own and writes nothing: it can crash without the scan noticing.
+"""
+
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QLabel, QListWidget, QVBoxLayout, QWidget
+
+from scanner.review.layers import PointLayer, SlideLayers, slide_layers, slide_name, slide_state
+from scanner.storage.reader import RunReader
+
+REFRESH_MS = 1000
+MOST_LISTED = 500
+CLOSE_UP_UM = 160.0
+KEYS = "N next finding · B the one before · click a slide or a finding to go there"
+
+
+class RunView:
+    """A viewer of one run: the rack and the findings beside the slide that is shown."""
+
+    def __init__(self, viewer: napari.Viewer, reader: RunReader) -> None:
+        """Dock the lists, show the slide that is being scanned, else the first one with an image."""
+        self.viewer = viewer
+        self.reader = reader
+        self.shown: SlideLayers | None = None
+        self.finding = -1
+        self._state: tuple[int, ...] = ()
+        self.rack, self.found = QListWidget(), QListWidget()
+        self._ids: list[str] = []
+        viewer.window.add_dock_widget(_panel(self.rack, self.found), name="Rack and findings", area="right")
+        viewer.canvas.overlays.scale_bar.visible = True
+        self._list_slides()
+        self.rack.currentRowChanged.connect(self._choose)
+        self.found.currentRowChanged.connect(self.go_to)
+        viewer.bind_key("n", lambda _: self.step(1), overwrite=True)
+        viewer.bind_key("b", lambda _: self.step(-1), overwrite=True)
+        self.rack.setCurrentRow(self._first())
+        self.timer = QTimer()
+        self.timer.timeout.connect(self.refresh)
+        self.timer.start(REFRESH_MS)
+
+    def show(self, slide_id: str) -> None:
+        """Replace what is shown by another slide."""
+        self.viewer.layers.clear()
+        self.shown, self.finding, self._state = None, -1, ()
+        self._fill(slide_id)
+        self.viewer.reset_view()
+
+    def refresh(self) -> None:
+        """Show what came since the last look; cheap when nothing did."""
+        self._list_slides()
+        row = self.rack.currentRow()
+        if 0 <= row < len(self._ids) and slide_state(self.reader, self._ids[row]) != self._state:
+            self._fill(self._ids[row])
+
+    def step(self, by: int) -> None:
+        """Go ``by`` findings further down the ranking."""
+        if self.found.count():
+            self.found.setCurrentRow(int(np.clip(self.finding + by, 0, self.found.count() - 1)))
+
+    def go_to(self, index: int) -> None:
+        """Centre a finding (0 is the highest score), close enough to see the cell."""
+        if self.shown is None or not 0 <= index < len(self.shown.findings.places_um):
+            return
+        self.finding = index
+        self.viewer.scene.camera.center = tuple(self.shown.findings.places_um[index])
+        self.viewer.scene.camera.zoom = min(self.viewer.canvas.size) / CLOSE_UP_UM
+
+    def close(self) -> None:
+        """Stop looking."""
+        self.timer.stop()
+        self.reader.close()
+
+    def _choose(self, row: int) -> None:
+        if 0 <= row < len(self._ids):
+            self.show(self._ids[row])
+
+    def _first(self) -> int:
+        finished = [self.reader.report(slide_id) is not None for slide_id in self._ids]
+        running = [i for i, done in enumerate(finished) if not done]
+        with_image = [i for i, name in enumerate(self._ids) if self.reader.paths(name).image.is_dir()]
+        return next(iter([*running, *with_image]), 0)
+
+    def _list_slides(self) -> None:
+        self._ids = list(self.reader.slides())
+        for row, slide_id in enumerate(self._ids):
+            name = slide_name(self.reader, slide_id)
+            if row >= self.rack.count():
+                self.rack.addItem(name)
+            elif self.rack.item(row).text() != name:
+                self.rack.item(row).setText(name)
+
+    def _fill(self, slide_id: str) -> None:
+        state = slide_state(self.reader, slide_id)
+        layers = slide_layers(self.reader, slide_id)
+        if layers is None:
+            return
+        if self.shown is None:
+            add_layers(self.viewer, layers)
+            self.viewer.reset_view()
+        else:
+            update_layers(self.viewer, layers)
+        self.shown, self._state = layers, state
+        self._list_findings(layers.findings)
+
+    def _list_findings(self, findings: PointLayer) -> None:
+        if self.found.count() == min(MOST_LISTED, len(findings.places_um)):
+            return
+        self.found.blockSignals(True)
+        self.found.clear()
+        ranked = zip(*(findings.features[key] for key in ("rank", "score", "class")), strict=True)
+        self.found.addItems([f"{rank}   {score:.2f}   {name}" for rank, score, name in ranked][:MOST_LISTED])
+        self.found.blockSignals(False)
+
+
+def view(run_dir: Path) -> None:
+    """Open a run and stay until the window is closed.
+
+    Raises:
+        BadInput: ``run_dir`` is no run folder.
+        DamagedRun: its ledger or a table cannot be read.
+    """
+    reader = RunReader.open(run_dir)
+    viewer = napari.Viewer(title=f"rackscan · {reader.folder.settings.run}")
+    shown = RunView(viewer, reader)
+    try:
+        napari.run()
+    finally:
+        shown.close()
+
+
+def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
+    """Three layers: the pyramid, the outlines of the tiles, the findings."""
+    image, findings = layers.image, layers.findings
+    units = ("um", "um")
+    viewer.add_image(
+        list(image.levels),
+        name="slide",
+        multiscale=True,
+        rgb=image.levels[0].ndim == 3,
+        scale=(image.scale_um,) * 2,
+        translate=image.origin_um,
+        contrast_limits=(0, image.brightest),
+        units=units,
+    )
+    viewer.add_vectors(
+        layers.tiles.segments,
+        name="tiles",
+        edge_color=layers.tiles.colours,
+        edge_width=4,
+        vector_style="line",
+        opacity=0.8,
+        units=units,
+    )
+    viewer.add_points(
+        findings.places_um,
+        name="findings",
+        features=dict(findings.features),
+        size=findings.diameters_um,
+        face_color="transparent",
+        border_color="#e2231a",
+        border_width=0.06,
+        units=units,
+    )
+
+
+def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
+    """New data into the layers that are there; the view stays where the person put it."""
+    tiles, points = viewer.layers["tiles"], viewer.layers["findings"]
+    tiles.data = layers.tiles.segments
+    tiles.edge_color = layers.tiles.colours
+    points.data = layers.findings.places_um
+    points.features = dict(layers.findings.features)
+    points.size = layers.findings.diameters_um
+    viewer.layers["slide"].refresh()
+
+
+def _panel(rack: QListWidget, found: QListWidget) -> QWidget:
+    panel = QWidget()
+    column = QVBoxLayout(panel)
+    hint = QLabel(KEYS)
+    hint.setWordWrap(True)
+    hint.setAlignment(Qt.AlignmentFlag.AlignTop)
+    for widget in (QLabel("Slides"), rack, QLabel("Findings, highest score first"), found, hint):
+        column.addWidget(widget)
+    return panel

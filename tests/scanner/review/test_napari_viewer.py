@@ -1,0 +1,77 @@
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from scanner.storage.ngff import SHARD_PX
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.reader import RunReader
+from scanner.storage.run_folder import RunFolder, slide_id
+
+if TYPE_CHECKING:
+    from scanner.review.napari_viewer import RunView
+
+if not (shutil.which("Xvfb") or os.environ.get("DISPLAY")):
+    pytest.skip(
+        "no screen: install xvfb (apt-get install xvfb libxcb-icccm4 libxcb-keysyms1)",
+        allow_module_level=True,
+    )
+napari = pytest.importorskip("napari", reason="the extra `view` is not installed")
+viewer_module = pytest.importorskip("scanner.review.napari_viewer")
+
+
+@pytest.fixture
+def shown(finished_run: RunFolder, qapp: object) -> Iterator["RunView"]:
+    viewer = napari.Viewer(show=False)
+    view = viewer_module.RunView(viewer, RunReader.open(finished_run.root))
+    view.timer.stop()
+    yield view
+    view.close()
+    viewer.close()
+
+
+def test_a_run_opens_on_the_slide_under_way_with_three_layers(shown: "RunView") -> None:
+    assert shown.rack.currentRow() == 3
+    assert [layer.name for layer in shown.viewer.layers] == ["slide", "tiles", "findings"]
+
+
+def test_another_slide_of_the_rack_replaces_the_layers(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(0)
+    findings = shown.viewer.layers["findings"]
+    assert len(findings.data) == 2
+    assert list(findings.features["score"]) == [0.93, 0.41]
+    assert shown.found.count() == 2
+
+
+def test_stepping_goes_down_the_ranking_and_stops_at_its_end(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(0)
+    shown.step(1)
+    assert shown.viewer.scene.camera.center[-2:] == pytest.approx(
+        tuple(shown.viewer.layers["findings"].data[0])
+    )
+    for _ in range(5):
+        shown.step(1)
+    assert shown.finding == 1
+
+
+def test_a_slide_without_an_image_shows_nothing_and_breaks_nothing(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(2)
+    shown.refresh()
+    assert len(shown.viewer.layers) == 0
+
+
+def test_what_is_written_during_the_scan_shows_at_the_next_look(
+    shown: "RunView", finished_run: RunFolder
+) -> None:
+    name = slide_id(4, finished_run.settings.run)
+    layer = shown.viewer.layers["slide"]
+    store = PyramidStore.open(finished_run.slide(name).image)
+    top = len(store.sizes) - 1
+    store.write(top, 0, 0, np.full((3, SHARD_PX, SHARD_PX), 60, np.uint8))
+    store.flush()
+    shown._state = ()
+    shown.refresh()
+    assert (np.asarray(layer.data[top]) == 60).all()
