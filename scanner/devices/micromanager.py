@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mm_test_adapters
-from pymmcore_plus import CMMCorePlus, find_micromanager
+from pymmcore_plus import CMMCorePlus, FocusDirection, find_micromanager
 from pymmcore_plus._pymmcore import CMMCore
 from pymmcore_plus.experimental.unicore import UniMMCore
 
@@ -113,6 +113,12 @@ class MicroManager:
             if time.perf_counter() > end_s:
                 raise DeviceFault(device, f"still busy after its deadline of {deadline_s:g} s")
             time.sleep(POLL_S)
+
+    def z_sign(self, device: str) -> int | None:
+        """+1 where the configuration says that a larger z is further from the sample, -1 nearer, None silent."""
+        direction = self.core.getFocusDirection(device)
+        signs = {FocusDirection.AwayFromSample: 1, FocusDirection.TowardSample: -1}
+        return signs.get(FocusDirection(direction))
 
     def snapshot(self) -> dict[str, dict[str, str]]:
         """Every property of every device; a property that cannot be read says so in its value."""

@@ -187,13 +187,19 @@ def _z_stage(profile: Profile, mm: MicroManager, envelope: Envelope, latch: Stop
     return SafeZStage(MMZStage(MMZDrive(mm, label), rules, latch), label, envelope)
 
 
+def _may_leave(profile: Profile) -> bool:
+    """Only a measurement shows that the sensor is done when its exposure time is over; 0 ms says that it is not."""
+    readout = profile.measured.readout_ms
+    return readout is not None and readout.value > 0
+
+
 def _camera(profile: Profile, mm: MicroManager, latch: StopLatch) -> MMCamera:
     spec = profile.camera
     rules = CameraRules(
         exposure_ms=spec.exposure_ms,
         deadline_s=spec.readout_ms / 1000 + profile.deadlines.camera_s,
         form=FrameForm.of(spec),
-        overlap=profile.measured.readout_ms is not None,
+        overlap=_may_leave(profile),
     )
     return MMCamera(mm, profile.devices.camera, rules, latch)
 
