@@ -15,6 +15,7 @@ from scanner.devices.simulated.textures import FloatImage, Textures
 from scanner.devices.simulated.truth import CellClass
 
 _TURN = 512
+_ANGLES = np.linspace(0, 2 * math.pi, _TURN, endpoint=False)
 _EDGE_UM = 0.9
 
 
@@ -146,40 +147,37 @@ def polar_map(shape: tuple[int, ...], um_per_px: float, centre_um: tuple[float, 
 
 def wobble(rng: np.random.Generator, amount: float, lowest: int = 2, highest: int = 9) -> FloatImage:
     """(512,) float32: 1 plus harmonics that fall off with their order; the outline of anything soft."""
-    angle = np.linspace(0, 2 * math.pi, _TURN, endpoint=False)
-    total = np.ones(_TURN)
-    for order in range(lowest, highest + 1):
-        total += (
-            amount * rng.normal() / (order - lowest + 1) * np.cos(order * angle + rng.uniform(0, 2 * math.pi))
-        )
-    return np.clip(total, 0.4, 1.7).astype(np.float32)
+    orders = np.arange(highest - lowest + 1)
+    sizes = amount * rng.normal(size=orders.size) / (orders + 1)
+    spectrum = np.zeros(_TURN // 2 + 1, complex)
+    spectrum[lowest : highest + 1] = (
+        sizes * np.exp(1j * rng.uniform(0, 2 * math.pi, orders.size)) * (_TURN / 2)
+    )
+    return np.clip(1 + np.fft.irfft(spectrum, _TURN), 0.4, 1.7).astype(np.float32)
 
 
 def ellipse(elongation: float, heading: float) -> FloatImage:
     """(512,) float32: radius of an ellipse of unit area factor along every direction."""
-    angle = np.linspace(0, 2 * math.pi, _TURN, endpoint=False) - heading
+    angle = _ANGLES - heading
     a, b = math.sqrt(elongation), 1 / math.sqrt(elongation)
     return np.asarray(a * b / np.hypot(b * np.cos(angle), a * np.sin(angle)), np.float32)
 
 
 def _polygon(rng: np.random.Generator, sides: int, sharpness: float) -> FloatImage:
     """(512,) float32: a rounded polygon with ``sides`` sides at uneven distances."""
-    angle = np.linspace(0, 2 * math.pi, _TURN, endpoint=False)
-    total = np.zeros(_TURN)
-    for side in range(sides):
-        normal = (side + rng.normal(0, 0.14)) * 2 * math.pi / sides
-        total += np.clip(np.cos(angle - normal) / rng.uniform(0.82, 1.1), 0, None) ** sharpness
-    return np.asarray(total ** (-1 / sharpness), np.float32)
+    normals = (np.arange(sides) + rng.normal(0, 0.17, sides)) * 2 * math.pi / sides
+    depths = rng.uniform(0.84, 1.12, sides)
+    total = np.clip(np.cos(_ANGLES - normals[:, None]) / depths[:, None], 0, None) ** sharpness
+    return np.asarray(total.sum(0) ** (-1 / sharpness), np.float32)
 
 
 def _cell_outline(rng: np.random.Generator, recipe: Recipe, cell_um: float, heading: float) -> FloatImage:
     """(512,) float32: the radius of the cell in µm along every direction."""
     outline = ellipse(recipe.elongation * float(rng.uniform(0.85, 1.25)), heading) * wobble(rng, 0.05)
     if rng.random() < recipe.angular:
-        outline = outline * _polygon(rng, int(rng.integers(4, 8)), float(rng.uniform(7, 16)))
+        outline = outline * _polygon(rng, int(rng.integers(5, 9)), float(rng.uniform(4, 10)))
     if rng.random() < recipe.tail:
-        angle = np.linspace(0, 2 * math.pi, _TURN, endpoint=False)
-        outline = outline * (1 + 0.9 * np.exp(4.5 * (np.cos(angle - heading) - 1)))
+        outline = outline * (1 + 0.9 * np.exp(4.5 * (np.cos(_ANGLES - heading) - 1)))
     ragged = wobble(rng, 0.012, 9, 26)
     return np.asarray(outline * ragged * cell_um / 2, np.float32)
 
@@ -192,15 +190,23 @@ def _draw_cytoplasm(
     edge = outline[polar.turn]
     inside = np.clip((edge - polar.radius_um) / _EDGE_UM + 0.5, 0, 1)
     rho = np.minimum(polar.radius_um / np.maximum(edge, 0.5), 1.2)
-    thickness = 0.78 + 0.42 * np.exp(-((rho / 0.55) ** 2)) + 0.16 * np.exp(-(((rho - 0.97) / 0.035) ** 2))
-    thickness *= 1 + (0.1 if small else 0.2) * textures.coarse(rng, shape)
-    thickness += 0.05 * textures.medium(rng, shape) + 0.03 * textures.fine(rng, shape)
+    middle, rim = float(rng.uniform(0.15, 0.75)), float(rng.uniform(0.05, 0.3))
+    thickness = 0.75 + middle * np.exp(-((rho / 0.6) ** 2)) + rim * np.exp(-(((rho - 0.96) / 0.04) ** 2))
+    thickness *= 1 + _lean(rng, polar) * rho
+    thickness *= 1 + (0.12 if small else 0.24) * textures.coarse(rng, shape)
+    thickness += 0.06 * textures.medium(rng, shape) + 0.045 * textures.fine(rng, shape)
     if not small:
-        thickness += float(rng.uniform(0.1, 0.55)) * textures.creases(rng, shape)
+        thickness += float(rng.uniform(0.1, 0.6)) * textures.creases(rng, shape)
         thickness += _granules(rng, textures, shape)
-        if rng.random() < 0.4:
+        for _ in range(int(rng.choice(3, p=(0.45, 0.4, 0.15)))):
             thickness += _fold(rng, polar, edge)
     return np.asarray(inside * np.clip(thickness, 0.12, 3), np.float32)
+
+
+def _lean(rng: np.random.Generator, polar: _Polar) -> FloatImage:
+    """One side of a cell is thicker than the other: relative change at the rim, along every direction."""
+    around = float(rng.uniform(0.0, 0.4)) * np.cos(_ANGLES - rng.uniform(0, 2 * math.pi))
+    return np.asarray(around, np.float32)[polar.turn]
 
 
 def _granules(rng: np.random.Generator, textures: Textures, shape: tuple[int, int]) -> FloatImage:
@@ -210,12 +216,16 @@ def _granules(rng: np.random.Generator, textures: Textures, shape: tuple[int, in
 
 
 def _fold(rng: np.random.Generator, polar: _Polar, edge: FloatImage) -> FloatImage:
-    """A rim of the cell turned over: a band of double thickness along one side."""
-    angle = polar.turn * np.float32(2 * math.pi / _TURN) - np.float32(rng.uniform(0, 2 * math.pi))
-    depth = polar.radius_um * np.cos(angle)
-    start = float(rng.uniform(0.55, 0.8)) * float(edge.mean())
-    band = np.clip((depth - start) / 1.2, 0, 1) * np.clip((start + rng.uniform(2.5, 8) - depth) / 2.5, 0, 1)
-    return np.asarray(float(rng.uniform(0.4, 1.0)) * band, np.float32)
+    """A rim of the cell turned over: a band of double thickness along one side, bent and fading out to one end."""
+    heading = float(rng.uniform(0, 2 * math.pi))
+    along, across = np.cos(_ANGLES - heading), np.sin(_ANGLES - heading)
+    bend = float(rng.normal(0, 0.01))
+    side = polar.radius_um * across.astype(np.float32)[polar.turn]
+    depth = polar.radius_um * along.astype(np.float32)[polar.turn] + bend * side * side
+    start = float(rng.uniform(0.5, 0.85)) * float(edge.mean())
+    band = np.clip((depth - start) / 1.2, 0, 1) * np.clip((start + rng.uniform(2, 9) - depth) / 3, 0, 1)
+    fade = 1 / (1 + np.exp(-side * float(rng.normal(0, 0.25))))
+    return np.asarray(float(rng.uniform(0.3, 1.1)) * band * fade, np.float32)
 
 
 def _clear_halo(rng: np.random.Generator, body: FloatImage, polar: _Polar, nucleus_um: float) -> None:

@@ -25,6 +25,7 @@ class SimulatedWorld(GenericDevice):
     def shutdown(self) -> None:
         """Give the microscope back."""
         self.world.release()
+        self.world.rack.forget()
 
     @pymm_property(name="Seed")
     def seed(self) -> int:

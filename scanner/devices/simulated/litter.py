@@ -102,7 +102,7 @@ def _leucocyte(rng: np.random.Generator, textures: Textures, um_per_px: float) -
 def _leucocyte_clump(rng: np.random.Generator, textures: Textures, um_per_px: float) -> _Planes:
     """Leucocytes caught in strands of slime."""
     size_um = float(rng.uniform(28, 75))
-    planes = _blank(size_um + 14, um_per_px)
+    planes = _blank(1.7 * size_um + 14, um_per_px)
     count = int(rng.integers(4, 10) + (size_um / 11) ** 2 * rng.uniform(0.2, 0.55))
     for _ in range(count):
         angle, reach = rng.uniform(0, 2 * math.pi), size_um / 2 * math.sqrt(rng.uniform(0, 1))
@@ -128,7 +128,7 @@ def _strands(
 
 def _mucus(rng: np.random.Generator, textures: Textures, um_per_px: float) -> _Planes:
     size_um = float(rng.uniform(40, 120))
-    cytoplasm, nucleus = _blank(size_um * 1.25, um_per_px)
+    cytoplasm, nucleus = _blank(size_um * 1.8, um_per_px)
     cytoplasm += float(rng.uniform(0.5, 1.6)) * _strands(rng, textures, cytoplasm.shape, um_per_px, size_um)
     for _ in range(int(rng.integers(1, 5))):
         _thread(rng, cytoplasm, um_per_px, float(rng.uniform(0.9, 2.2)), size_um * 0.9, 0.8)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.devices.simulated.optics import defocus_sigma_px
-from scanner.devices.simulated.planes import open_planes
+from scanner.devices.simulated.planes import check_specimen, open_planes
 from scanner.devices.simulated.specimen import (
     DEPOSIT_CENTRE_UM,
     OVERVIEW_SHAPE,
@@ -46,10 +46,11 @@ class PictureSlide:
     """
 
     def __init__(self, path: Path, um_per_px: float | None, z_step_um: float, grid: CameraGrid) -> None:
+        check_specimen(path, um_per_px)
         self._planes = open_planes(path)
         self._grid = grid
         self._z_step_um = z_step_um
-        self._um_per_px = um_per_px or self._planes[0].um_per_px or _no_scale(path)
+        self._um_per_px = um_per_px or self._planes[0].um_per_px or math.nan
         self._size = (self._planes[0].width_px, self._planes[0].height_px)
         w_um, h_um = (side * self._um_per_px for side in self._size)
         if w_um > _LARGEST_UM[0] or h_um > _LARGEST_UM[1]:
@@ -111,6 +112,11 @@ class PictureSlide:
     def truth(self) -> tuple[TruthObject, ...]:
         """A picture does not say what is in it."""
         return ()
+
+    def close(self) -> None:
+        """Close the image's files."""
+        for plane in self._planes:
+            plane.close()
 
     def _plane_at(self, above_um: float) -> tuple[int, float]:
         """The plane seen at a height over the surface, and how far beyond the stack that is."""
@@ -212,9 +218,3 @@ def _white(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(3,) level of the image's empty parts; of dark images the full range."""
     brightest = np.quantile(thumbnail.reshape(-1, 3), 0.98, axis=0)
     return np.where(brightest >= 170, brightest, 255.0)
-
-
-def _no_scale(path: Path) -> float:
-    raise BadInput.one(
-        "does not say its scale", "give it with --um-per-px", file=str(path), field="World.SpecimenUmPerPx"
-    )

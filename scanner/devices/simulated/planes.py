@@ -25,6 +25,21 @@ def open_planes(path: Path) -> tuple[StoredImage, ...]:
     return _pages(path, first) if path.suffix.lower() in TIFFS else (first,)
 
 
+def check_specimen(path: Path, um_per_px: float | None) -> None:
+    """Could this lie under the objective?
+
+    Raises:
+        BadInput: where it cannot be read, or neither the file nor ``um_per_px`` says its scale.
+    """
+    planes = open_planes(path)
+    scale = planes[0].um_per_px or um_per_px
+    for plane in planes:
+        plane.close()
+    if not scale:
+        problem, mend = "does not say how large its pixels are", "give the scale with --um-per-px"
+        raise BadInput.one(problem, mend, file=str(path), field="--specimen")
+
+
 def _is_zarr(path: Path) -> bool:
     return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zattrs"))
 
@@ -36,6 +51,7 @@ def _pages(path: Path, first: StoredImage) -> tuple[StoredImage, ...]:
         if len(series.levels) > 1 or len(series.pages) < 2:
             return (first,)
         pages = [page.asarray() for page in series.pages if page is not None]
+    first.close()
     return tuple(Page(np.asarray(page), first.um_per_px) for page in pages)
 
 
@@ -56,3 +72,6 @@ class Page:
     def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """(h, w, 3) RGB or (h, w) pixels of a region that lies inside."""
         return self._pixels[y : y + h, x : x + w]
+
+    def close(self) -> None:
+        """Nothing is held open."""

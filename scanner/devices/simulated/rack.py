@@ -1,11 +1,12 @@
 """Which slides stand in the simulated loader?"""
 
+import threading
 from pathlib import Path
 
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
 from scanner.devices.simulated.picture import PictureSlide
-from scanner.devices.simulated.planes import open_planes
+from scanner.devices.simulated.planes import check_specimen, open_planes
 from scanner.devices.simulated.slide import ProceduralSlide
 from scanner.devices.simulated.specimen import CameraGrid, Specimen
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
@@ -28,6 +29,7 @@ class SimulatedRack:
         self.specimen_z_step_um = 1.0
         self.diagnoses: tuple[str, ...] = ()
         self._drawn: dict[int, Specimen] = {}
+        self._guard = threading.RLock()
 
     def filled(self, slot: int) -> bool:
         """Does a slide stand in ``slot`` (from 1)?"""
@@ -39,7 +41,10 @@ class SimulatedRack:
 
     def forget(self) -> None:
         """A setting changed: draw the slides anew."""
-        self._drawn.clear()
+        with self._guard:
+            for specimen in self._drawn.values():
+                specimen.close()
+            self._drawn.clear()
 
     def use_pictures(self, paths: tuple[Path, ...]) -> None:
         """Lay pictures on the slides, one each, instead of procedural cells.
@@ -48,7 +53,8 @@ class SimulatedRack:
             BadInput: where one of them cannot be read; the rack stays as it was.
         """
         for path in paths:
-            open_planes(path)
+            for plane in open_planes(path):
+                plane.close()
         self.specimens = paths
         self.forget()
 
@@ -63,12 +69,18 @@ class SimulatedRack:
         self.diagnoses = diagnoses
         self.forget()
 
+    def check(self, slot: int) -> None:
+        """Raise BadInput where the picture for ``slot`` cannot be laid down."""
+        if self.specimens and self.filled(slot):
+            check_specimen(self.specimens[slot - 1], self.specimen_um_per_px)
+
     def specimen(self, slot: int, grid: CameraGrid) -> Specimen:
         """The sample on the slide of ``slot``; one slide at a time is kept in memory."""
-        if slot not in self._drawn:
-            self._drawn.clear()
-            self._drawn[slot] = self._make(slot, grid)
-        return self._drawn[slot]
+        with self._guard:
+            if slot not in self._drawn:
+                self.forget()
+                self._drawn[slot] = self._make(slot, grid)
+            return self._drawn[slot]
 
     def _make(self, slot: int, grid: CameraGrid) -> Specimen:
         if self.specimens:

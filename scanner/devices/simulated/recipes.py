@@ -22,7 +22,7 @@ class Recipe:
     elongation: float = 1.2
     cytoplasm: float = 0.8
     pink: float = 0.15
-    angular: float = 1.0
+    angular: float = 0.75
     eccentric: float = 0.12
     halo: float = 0.0
     binucleate: float = 0.0

@@ -138,17 +138,22 @@ class ProceduralSlide:
     def overview_od(self) -> FloatImage:
         """(1250, 3750, 3) float32: every object's absorption spread over the pixels of 20 µm it covers."""
         h, w = OVERVIEW_SHAPE
-        total = np.zeros((h, w, 3), np.float32)
-        for item in self._placed:
-            column, row = int(item.x_um / OVERVIEW_UM_PER_PX), int(item.y_um / OVERVIEW_UM_PER_PX)
-            if 0 <= row < h and 0 <= column < w:
-                total[row, column] += item.sprite.mass @ np.asarray(item.stains, np.float32)
-        total *= (self._grid.um_per_px / OVERVIEW_UM_PER_PX) ** 2
-        return np.asarray(cv2.GaussianBlur(total, (0, 0), 1.1), np.float32)
+        at = np.array([(item.x_um, item.y_um) for item in self._placed]) // OVERVIEW_UM_PER_PX
+        flat = (at[:, 1] * w + at[:, 0]).astype(np.int64)
+        masses = np.array([item.sprite.mass for item in self._placed])
+        stains = np.array([item.stains for item in self._placed])
+        absorbed = np.einsum("np,npc->nc", masses, stains) * (self._grid.um_per_px / OVERVIEW_UM_PER_PX) ** 2
+        planes = [
+            np.bincount(flat, weights, h * w).reshape(h, w).astype(np.float32) for weights in absorbed.T
+        ]
+        return np.asarray(cv2.GaussianBlur(cv2.merge(planes), (0, 0), 1.1), np.float32)
 
     def truth(self) -> tuple[TruthObject, ...]:
         """Every object with its box in slide µm and its height."""
         return tuple(_truth(item, self._grid) for item in self._placed)
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def _near(self, corner: tuple[int, int], shape: tuple[int, int], margin: int) -> Iterator[_Placed]:
         """The objects whose pictures may touch a window, always in the same order."""
@@ -166,24 +171,32 @@ class ProceduralSlide:
         for kind, count in counts.items():
             drawn = count if kind in ABNORMAL else min(count, _DRAWN[kind])
             sprites = [self._sprite(rng, kind) for _ in range(drawn)]
-            for n, (x_um, y_um) in enumerate(places[start : start + count]):
-                yield self._lay_down(rng, sprites[n % drawn], float(x_um), float(y_um))
+            yield from self._laid_down(rng, sprites, places[start : start + count])
             start += count
 
     def _sprite(self, rng: np.random.Generator, kind: CellClass) -> Sprite:
         return Sprite(draw_object(rng, self._textures, self._palette, kind, self._grid.um_per_px))
 
-    def _lay_down(self, rng: np.random.Generator, sprite: Sprite, x_um: float, y_um: float) -> _Placed:
-        turn = int(rng.integers(8))
-        h, w = turned_shape(sprite.shape, turn)
-        u, v = self._grid.from_slide(x_um, y_um)
-        height = self.surface.height(x_um, y_um) + float(rng.normal(0, HEIGHT_SIGMA_UM))
-        cytoplasm, nucleus = rng.normal(1, (0.18, 0.1))
-        stains = (
-            _scaled(sprite.body.cytoplasm_od, self._strengths[0] * max(0.5, cytoplasm)),
-            _scaled(sprite.body.nucleus_od, self._strengths[1] * max(0.6, nucleus)),
-        )
-        return _Placed(sprite, (round(u) - w // 2, round(v) - h // 2), turn, stains, x_um, y_um, height)
+    def _laid_down(
+        self, rng: np.random.Generator, sprites: list[Sprite], places: NDArray[np.float64]
+    ) -> Iterator[_Placed]:
+        """Objects of one class: each drawing in turn, turned, stained and at a height of its own."""
+        count = len(places)
+        turns = rng.integers(0, 8, count).tolist()
+        lifts = rng.normal(0, HEIGHT_SIGMA_UM, count).tolist()
+        strengths = np.clip(rng.normal(1, (0.18, 0.1), (count, 2)), 0.5, None) * self._strengths
+        for n, ((x, y), turn, lift, strength) in enumerate(
+            zip(places.tolist(), turns, lifts, strengths.tolist(), strict=True)
+        ):
+            sprite = sprites[n % len(sprites)]
+            h, w = turned_shape(sprite.shape, turn)
+            u, v = self._grid.from_slide(x, y)
+            stains = (
+                _scaled(sprite.body.cytoplasm_od, strength[0]),
+                _scaled(sprite.body.nucleus_od, strength[1]),
+            )
+            corner = (round(u) - w // 2, round(v) - h // 2)
+            yield _Placed(sprite, corner, turn, stains, x, y, self.surface.height(x, y) + lift)
 
 
 def _scaled(od: tuple[float, float, float], factor: float) -> tuple[float, float, float]:

@@ -72,6 +72,9 @@ class Specimen(Protocol):
     def truth(self) -> tuple[TruthObject, ...]:
         """What lies where; empty for pictures."""
 
+    def close(self) -> None:
+        """Let go of files."""
+
 
 class BareGlass:
     """A slide without a sample."""
@@ -86,3 +89,6 @@ class BareGlass:
     def truth(self) -> tuple[TruthObject, ...]:
         """Nothing."""
         return ()
+
+    def close(self) -> None:
+        """Nothing is held open."""

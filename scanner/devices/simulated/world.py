@@ -200,7 +200,12 @@ class World:
     # ------------------------------------------------------------------ slides
 
     def load(self, slot: int) -> None:
-        """The loader takes the slide away (0) or brings the one of ``slot``; it lies a little elsewhere each time."""
+        """The loader takes the slide away (0) or brings the one of ``slot``; it lies a little elsewhere each time.
+
+        Raises:
+            BadInput: where the picture that should lie on the slide is of no use.
+        """
+        self.rack.check(slot)
         with self._guard:
             self._arriving = (slot, self._clock() + LOAD_S)
             jammed = self.faults.hits(Fault.LOADER_JAM, slot)
@@ -224,8 +229,11 @@ class World:
         return moving or (self._drawing is not None and self._drawing.is_alive())
 
     def loader_position(self) -> int:
-        """The slot whose slide is on the stage or on its way there."""
-        return self._arriving[0] if self._arriving and self.loader_busy() else self._state.loaded
+        """The slot whose slide is on the stage or on its way there; what lies there is drawn when this returns."""
+        if self._arriving is not None and self.loader_busy():
+            return self._arriving[0]
+        self.specimen()
+        return self._state.loaded
 
     def occupied_slots(self, slots: int) -> list[int]:
         """The slots up to ``slots`` that hold a slide, the one on the stage included."""
