@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from scanner.model.tile import EndOfPlan, Judged, Pixels, Tile
 from scanner.pipeline.flat_field import Correction
+from scanner.pipeline.registration import noise_of
 
 BIN_PX = 8
 EDGE_BINS = 8
 EDGE_SHARE = 0.03
 DARKER_DN8 = 6.0
-FINE_OVER_COARSE = 0.35
+FINE_OVER_COARSE = 0.45  # of a cell in focus
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,28 @@ def _edges(mask: NDArray[np.bool_]) -> tuple[bool, bool, bool, bool]:
 
 
 def detail(pixels: Pixels, mask: NDArray[np.bool_]) -> float:
-    """0 for a blurred or empty tile, 1 for crisp texture: gradients at 2 px against those at 8 px, over the sample."""
+    """0 for a blurred or empty tile, 1 for crisp texture: gradients at 2 px against those at 8 px, over the sample.
+
+    What the camera's noise adds to both is taken off first.
+    """
     if not mask.any():
         return 0.0
     green = pixels[..., 1] if pixels.ndim == 3 else pixels
-    fine = _gradient(cv2.resize(green, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), mask)
-    coarse = _gradient(cv2.resize(green, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA), mask)
+    noise = noise_of(pixels)
+    fine, coarse = (_gradient(green, mask, noise, bin_px) for bin_px in (2, BIN_PX))
     return float(min(1.0, fine / (coarse * FINE_OVER_COARSE))) if coarse > 0 else 0.0
 
 
-def _gradient(image: NDArray[np.generic], mask: NDArray[np.bool_]) -> float:
-    there = cv2.resize(mask.astype(np.uint8), image.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    grey = image.astype(np.float32)
-    energy = (grey[1:, 1:] - grey[:-1, 1:]) ** 2 + (grey[1:, 1:] - grey[1:, :-1]) ** 2
-    return float(np.sqrt(energy[there[1:, 1:] > 0].mean())) if there[1:, 1:].any() else 0.0
+def _gradient(green: Pixels, mask: NDArray[np.bool_], noise: float, bin_px: int) -> float:
+    """Root mean square gradient (grey levels a bin) where there is sample, without the noise's share."""
+    binned = cv2.resize(green, None, fx=1 / bin_px, fy=1 / bin_px, interpolation=cv2.INTER_AREA).astype(
+        np.float32
+    )
+    there = cv2.resize(mask.astype(np.uint8), binned.shape[::-1], interpolation=cv2.INTER_NEAREST)[1:, 1:] > 0
+    energy = (binned[1:, 1:] - binned[:-1, 1:]) ** 2 + (binned[1:, 1:] - binned[1:, :-1]) ** 2
+    if not there.any():
+        return 0.0
+    return float(np.sqrt(max(0.0, float(energy[there].mean()) - 4 * (noise / bin_px) ** 2)))
 
 
 def judge(tiles: Iterable[Tile | EndOfPlan], correction: Correction) -> Iterator[Judged | EndOfPlan]:
