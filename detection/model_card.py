@@ -1,10 +1,23 @@
 """What must a person know before trusting a package? Its model card, in Markdown."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from detection.assess import Figures
 from detection.classes import CellClass, is_known
 from detection.package import PackageConfig
+
+INTENDED_USE = "Not for diagnosis. Supports the people who sign out a slide and never replaces them."
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a package says about itself: its name, its data, its use, and the command that makes it."""
+
+    name: str
+    training_data: str
+    intended_use: str = INTENDED_USE
+    command: str = "rackscan train"
 
 
 def model_card(config: PackageConfig, counts: Mapping[str, int], figures: Figures, command: str) -> str:

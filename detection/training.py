@@ -1,7 +1,7 @@
 """How does a network learn cells from labelled images? The same data and seed give the same package."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,13 +154,20 @@ def fit(
     classes: Sequence[CellClass],
     kind: Kind,
     settings: TrainSettings,
+    start: Mapping[str, Floats] | None,
     progress: Progress,
 ) -> dict[str, Floats]:
-    """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule."""
+    """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule.
+
+    ``start`` are weights of the same network to go on from; without them it starts from random ones.
+    """
     device = device_here()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         network = build(ARCHITECTURE, settings.network, len(classes))
+    if start is not None:
+        known = {name: torch.from_numpy(np.array(values)) for name, values in start.items()}
+        network.load_state_dict(network.state_dict() | known)
     network = network.to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)

@@ -68,6 +68,10 @@ class SlideUnderCamera:
         sizes = np.array([(t.w_um, t.h_um) for t in objects]) / self.grid.um_per_px
         return objects, np.hstack([centres - sizes / 2, sizes])
 
+    def truth(self) -> tuple[TruthObject, ...]:
+        """Every object on the slide."""
+        return self._truth[0]
+
     def look(self, centre_um: tuple[float, float], defocus_um: float) -> Field:
         """The field around a place of the slide, ``defocus_um`` off the mean height of its cells."""
         z_um = self._slide.surface.height(*centre_um) + defocus_um

@@ -4,12 +4,14 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from detection.errors import DataError
+from detection.errors import DataError, PackageError
+from detection.model_card import Statement
+from detection.package import DetectorPackage
 from scanner.errors import BadInput, Problem
 from scanner.model.base import Value
 
 Progress = Callable[[int, int, str], None]
-INTENDED_USE = "Not for diagnosis. Supports the people who sign out a slide and never replaces them."
+GENTLE_RATE = 1.5e-3
 
 
 class TrainResult(Value):
@@ -28,7 +30,8 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     steps: int | None = None,
-    statement: str | None = None,
+    statement: Statement | None = None,
+    start: Path | None = None,
 ) -> TrainResult:
     """Train a package on ``data``.
 
@@ -38,25 +41,24 @@ def train(
         seed: the same data and seed give the same package on the same machine.
         progress: told (steps done, steps in all, what).
         steps: how long to train; by default 2,400 steps for boxes and 1,500 for crops.
-        statement: what the data are, for the model card; by default the folder's name.
+        statement: what the package says about itself; by default the folders' names.
+        start: a package to go on from, with the same classes and network; by default random weights.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx")):
-        raise BadInput.one("training needs torch and onnx", "install rackscan with the extra 'torch'")
-    from detection.learn import Statement, train_package
+    _refuse(out)
+    from detection.learn import train_package
     from detection.training import TrainSettings
 
+    first = _opened(start) if start else None
     settings = TrainSettings(seed=seed) if steps is None else TrainSettings(seed=seed, steps=steps)
+    if first:
+        settings = settings.model_copy(update={"learning_rate": GENTLE_RATE})
     command = f"rackscan train --data {data.name} --out {out.name} --seed {seed}"
-    said = Statement(
-        out.name, statement or f"labelled images of the folder {data.name}", INTENDED_USE, command
-    )
+    said = statement or Statement(out.name, f"labelled images of the folder {data.name}", command=command)
     try:
-        learnt = train_package(data, out, settings, said, progress or _silent)
+        learnt = train_package(data, out, settings, said, progress or _silent, first)
     except DataError as error:
         problems = [Problem(text, "correct the labels", file=error.path) for text in error.problems]
         raise BadInput(problems) from error
@@ -67,6 +69,20 @@ def train(
         held_out_images=learnt.held_out_images,
         figures=learnt.figures.model_dump(mode="json"),
     )
+
+
+def _refuse(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "onnx")):
+        raise BadInput.one("training needs torch and onnx", "install rackscan with the extra 'torch'")
+
+
+def _opened(path: Path) -> DetectorPackage:
+    try:
+        return DetectorPackage.load(path)
+    except PackageError as error:
+        raise BadInput.one(str(error), "give the folder of a detector package", file=error.path) from error
 
 
 def _silent(done: int, of: int, what: str) -> None:

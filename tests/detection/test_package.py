@@ -115,7 +115,7 @@ def test_the_hash_is_that_of_all_files_together(package: DetectorPackage, copy: 
 def test_the_shipped_package_passes_its_own_self_test() -> None:
     detector = open_detector(default_package(), "onnx")
     assert "simulated" in detector.package.config.rackscan.training_data
-    assert "Not for diagnosis" in detector.package.config.rackscan.intended_use
+    assert "not for diagnosis" in detector.package.config.rackscan.intended_use.lower()
     size = sum(file.stat().st_size for file in default_package().glob("model.safetensors"))
     assert size <= 4_000_000
 

@@ -13,7 +13,8 @@ from detection.targets import NONE, WIDE, Cells, cut, target
 
 pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
-from detection.learn import Statement, train_package
+from detection.learn import train_package
+from detection.model_card import Statement
 from detection.package import Network
 from detection.training import TrainSettings, split
 

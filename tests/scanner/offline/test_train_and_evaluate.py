@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detection.package import DetectorPackage, default_package
+from scanner.errors import BadInput
+from scanner.offline.evaluate import evaluate
+from scanner.offline.train import train
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    rng = np.random.default_rng(1)
+    for name, level in (("hsil", 60), ("lsil", 120), ("candida", 200)):
+        (folder / name).mkdir()
+        for number in range(6):
+            image = rng.normal(230, 3, (60, 80, 3))
+            image[20:40, 25:55] = level
+            cv2.imwrite(str(folder / name / f"{number}.png"), image)
+    return folder
+
+
+def test_a_package_is_trained_and_evaluated_on_crops(crops: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the extra 'torch' is not installed")
+    steps: list[int] = []
+    result = train(
+        crops, tmp_path / "mine", seed=3, steps=4, progress=lambda done, of, what: steps.append(done)
+    )
+    assert result.hash == DetectorPackage.load(tmp_path / "mine").hash
+    assert result.training_images + result.held_out_images == 18
+    assert max(steps) >= 4
+    figures = json.loads(evaluate(tmp_path / "mine", crops).model_dump_json())
+    assert figures["n"] == {"crops": 18}
+    assert sum(map(sum, figures["crop"]["confusion"])) == 18
+    assert set(figures) == {"slide", "cell", "crop", "n"}
+
+
+def test_training_refuses_an_occupied_folder_and_keeps_it(crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("keep")
+    with pytest.raises(BadInput, match="not an empty folder"):
+        train(crops, tmp_path)
+    assert (tmp_path / "mine").read_text() == "keep"
+
+
+def test_training_on_nothing_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the extra 'torch' is not installed")
+    (tmp_path / "data").mkdir()
+    with pytest.raises(BadInput, match="no labelled image"):
+        train(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_unknown_to_the_package_are_refused_by_name(crops: Path) -> None:
+    with pytest.raises(BadInput, match="class candida is unknown"):
+        evaluate(default_package(), crops)
+
+
+def test_no_package_is_refused(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no such folder"):
+        evaluate(tmp_path / "none", crops)
