@@ -172,11 +172,16 @@ def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> Non
 
 
 @profile_app.command("measure", epilog="rackscan profile measure rig.yaml")
-def profile_measure(profile: ProfileFile) -> None:
+def profile_measure(
+    profile: ProfileFile,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Where the slide has texture: mm, slide frame.")
+    ] = None,
+) -> None:
     """Move the rig, measure flips, rotation, µm/px, backlash and settling, and write them into the profile."""
     from scanner.acquisition.measure import measure_profile
 
-    measure_profile(profile)
+    measure_profile(profile, None if region is None else parse_region(region), _say)
     _say(f"{profile} now holds what was measured")
 
 

@@ -152,7 +152,7 @@ def _z_line(config: MMConfig) -> str:
     note = (
         f"the .cfg says a larger z goes {said}"
         if said
-        else "its direction is not stated; it will be measured"
+        else "say which way it goes in the .cfg: FocusDirection,LABEL,1 towards the sample, -1 away"
     )
     return f"  z: {_scalar(label)}    # {note}\n"
 
