@@ -64,11 +64,15 @@ def _examine(file: Path, need_measured: bool) -> tuple[Profile | None, list[Prob
 
 
 def _unmeasured(profile: Profile, document: Document) -> list[Problem]:
+    measure = f"run `rackscan profile measure {document.file}`"
+    say_first = (
+        f"say FocusDirection,{profile.devices.z},1 (towards the sample) or -1 in {profile.devices.cfg}, then"
+    )
     return [
         document.problem(
             ("measured", name),
             "was never measured on this rig",
-            f"run `rackscan profile measure {document.file}`",
+            f"{say_first} {measure}" if name == "z_sign" else measure,
         )
         for name in missing_values(profile)
     ]
