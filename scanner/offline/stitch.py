@@ -32,6 +32,7 @@ from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 
 KEPT_BYTES = 512 * 2**20  # decoded tiles in memory; beyond it they are read again
+UNMEASURED = 5e-3  # how far the other system's axes may be turned or scaled against its camera
 Progress = Callable[[int, int], None]
 
 
@@ -164,7 +165,7 @@ def _place(
     first = next(iter(cells.values()))
     tile_px = tiles.shape(first)
     search_px = max(16.0, 0.04 * min(tile_px))
-    placement = Placement(tile_px, StagePrior(search_px=search_px), rows_later=None)
+    placement = Placement(tile_px, StagePrior(search_px=search_px, matrix=UNMEASURED), rows_later=None)
     noise_dn = noise_of(tiles(first))
     matched: dict[int, float] = {}
     for done, cell in enumerate(serpentine(cells)):

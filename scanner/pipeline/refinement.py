@@ -13,7 +13,7 @@ FLOOR_SIGMA_PX = 0.03  # what refinement cannot beat, measured
 STEPS = 8
 PLAIN_STEPS = 2
 STILL_PX = 0.01
-OUTLYING = 3.0  # standard deviations beyond which a pixel's difference counts for less
+OUTLYING = 2.0  # standard deviations beyond which a pixel's difference counts for less
 SMOOTH_PX = 0.8
 MARGIN_PX = 6
 
@@ -92,11 +92,13 @@ def _step(
         weight = 1 / (1 + (error / (OUTLYING * scale)) ** 2)
         weighed_y, weighed_x = float32(slope_y * weight), float32(slope_x * weight)
         variance = scale**2
-    cross = _dot(weighed_y, slope_x)
-    hessian = np.array([[_dot(weighed_y, slope_y), cross], [cross, _dot(weighed_x, slope_x)]])
-    pull = np.array([_dot(weighed_y, error), _dot(weighed_x, error)])
-    weakest = float(np.linalg.eigvalsh(hessian)[0]) / max(variance, 1e-6)
-    return np.linalg.pinv(hessian) @ pull, weakest
+    yy, xy, xx = _dot(weighed_y, slope_y), _dot(weighed_y, slope_x), _dot(weighed_x, slope_x)
+    pull_y, pull_x = _dot(weighed_y, error), _dot(weighed_x, error)
+    weakest = (yy + xx - float(np.hypot(yy - xx, 2 * xy))) / 2
+    if weakest <= 1e-9 * (yy + xx):
+        return np.zeros(2), 0.0
+    step = np.array([xx * pull_y - xy * pull_x, yy * pull_x - xy * pull_y]) / (yy * xx - xy * xy)
+    return step, weakest / max(variance, 1e-6)
 
 
 def _likeness(patch: Plane, sample: Plane, noise_dn: float) -> float:

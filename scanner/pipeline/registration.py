@@ -50,13 +50,27 @@ class PairMeasurement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Overlap:
-    """Both windows of an overlap widened by the search, and the lag at which they lie as expected."""
+class _Window:
+    """A part of a tile, and binned minus its local mean: shading and empty glass become zero."""
 
-    first: Image
-    second: Image
+    plane: Plane
+    binned: Plane
+    box_px: int
+
+    def fine(self) -> Plane:
+        """The part in full resolution minus its local mean."""
+        return self.binned if self.binned.shape == self.plane.shape else _high_pass(self.plane, self.box_px)
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlap:
+    """Both windows of an overlap widened by the search, and the lag (y, x) at which they lie as expected."""
+
+    first: _Window
+    second: _Window
     lag: tuple[int, int]
     size: tuple[int, int]
+    bin_px: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +102,15 @@ def register(
     overlap = _windows(_plane(first), _plane(tile), expected, search_px)
     if overlap is None:
         return _refused(expected, "the tiles do not overlap")
-    bin_px = 2 if min(overlap.size) >= THIN_PX else 1
     noise = max(NOISE_SHARE * noise_dn, 0.3)
-    coarse = _search(overlap, bin_px, search_px, noise)
+    coarse = _search(overlap, search_px, noise)
     if coarse is None:
         return _refused(expected, "the overlap is too thin")
     if not coarse.inside:
         return _refused(expected, "the best match lies at the edge of the search", coarse)
     if coarse.value < max(PEAK, coarse.needed):
         return _refused(expected, "no texture that matches", coarse)
-    return _refined(overlap, coarse, bin_px, expected, noise)
+    return _refined(overlap, coarse, expected, noise)
 
 
 def noise_of(pixels: Pixels) -> float:
@@ -129,7 +142,10 @@ def _windows(first: Image, second: Image, expected: Point, search_px: float) -> 
     if any(size < 1 for _, _, _, size in cuts):
         return None
     (ya, yb, lag_y, rows), (xa, xb, lag_x, cols) = cuts
-    return _Overlap(first[ya, xa], second[yb, xb], (lag_y, lag_x), (rows, cols))
+    thickness = min(rows, cols)
+    bin_px = 2 if thickness >= THIN_PX else 1
+    a, b = (_window(part, bin_px, thickness) for part in (first[ya, xa], second[yb, xb]))
+    return _Overlap(a, b, (lag_y, lag_x), (rows, cols), bin_px)
 
 
 def _cut(n: int, m: int, expected: int, reach: int) -> tuple[slice, slice, int, int]:
@@ -140,24 +156,25 @@ def _cut(n: int, m: int, expected: int, reach: int) -> tuple[slice, slice, int, 
     return a, b, b.start + expected - a.start, size
 
 
-def _high_pass(window: Image, bin_px: int, thickness_px: int) -> Plane:
-    """The window area-averaged by ``bin_px``, minus its local mean: shading and empty glass become zero.
-
-    A thin overlap takes a narrower mean, because at a tile's edge half of the surroundings are not there.
-    """
-    plane = window.astype(np.float32)
+def _window(pixels: Image, bin_px: int, thickness_px: int) -> _Window:
+    """A window of an overlap; a thin one takes a narrower mean, because at a tile's edge half of it is missing."""
+    plane = binned = pixels.astype(np.float32)
     if bin_px > 1:
         h, w = (n // bin_px for n in plane.shape)
         whole = plane[: h * bin_px, : w * bin_px]
-        plane = float32(cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA))
-    side = min(HIGH_PASS_PX, max(5, thickness_px // 2 | 1))
-    box = (side, side)
+        binned = float32(cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA))
+    box_px = min(HIGH_PASS_PX, max(5, thickness_px // 2 | 1))
+    return _Window(plane, _high_pass(binned, box_px), box_px)
+
+
+def _high_pass(plane: Plane, box_px: int) -> Plane:
+    box = (box_px, box_px)
     return plane - float32(cv2.blur(cv2.blur(plane, box), box))
 
 
-def _search(overlap: _Overlap, bin_px: int, search_px: float, noise_dn: float) -> _Peak | None:
-    """The best lag of the binned windows within the search, relative to the expected lag."""
-    a, b = (_high_pass(w, bin_px, min(overlap.size)) for w in (overlap.first, overlap.second))
+def _search(overlap: _Overlap, search_px: float, noise_dn: float) -> _Peak | None:
+    """The best lag of the binned windows within the search."""
+    a, b, bin_px = overlap.first.binned, overlap.second.binned, overlap.bin_px
     reach = max(2, int(np.ceil(search_px / bin_px)))
     centre = [round(lag / bin_px) for lag in overlap.lag]
     lags = [np.arange(c - reach, c + reach + 1) for c in centre]
@@ -228,13 +245,10 @@ def _vertex(three: NDArray[np.float64]) -> float:
     return float(np.clip((low - high) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def _refined(
-    overlap: _Overlap, coarse: _Peak, bin_px: int, expected: Point, noise_dn: float
-) -> PairMeasurement:
+def _refined(overlap: _Overlap, coarse: _Peak, expected: Point, noise_dn: float) -> PairMeasurement:
     """Gauss-Newton at full resolution from the coarse answer, and the verdict on it."""
-    start = (coarse.lag[0] * bin_px, coarse.lag[1] * bin_px)
-    a, b = (_high_pass(w, 1, min(overlap.size)) for w in (overlap.first, overlap.second))
-    fine = refine(a, b, start, noise_dn)
+    start = (coarse.lag[0] * overlap.bin_px, coarse.lag[1] * overlap.bin_px)
+    fine = refine(overlap.first.fine(), overlap.second.fine(), start, noise_dn)
     moved = max(abs(fine.lag[0] - start[0]), abs(fine.lag[1] - start[1]))
     reason = _verdict(coarse, fine, moved)
     dy = round(expected.y) + fine.lag[0] - overlap.lag[0]

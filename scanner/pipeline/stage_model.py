@@ -16,14 +16,14 @@ TRUSTED_PAIRS = 24  # before this many the search stays wide: a radius cut too e
 
 @dataclass(frozen=True, slots=True)
 class StagePrior:
-    """What the profile already knows, each as a standard deviation of what may remain.
+    """What the profile already knows, each as a standard deviation of what may remain: a measured rig by default.
 
     ``position_px`` of a stop around the reported place, ``matrix`` of each entry of the camera→stage matrix,
     ``backlash_px`` of half the backlash, ``search_px`` how far to look before anything is learnt.
     """
 
     position_px: float = 4.5
-    matrix: float = 5e-3
+    matrix: float = 5e-4
     backlash_px: float = 6.0
     search_px: float = 32.0
 
