@@ -60,9 +60,9 @@ def test_a_rig_that_was_never_measured_is_told_to_measure() -> None:
         ("z_safe_um: 0", "z_safe_um: 280", "limits.z_safe_um", "outside z_um"),
         ("focus: {strategy: fixed}", "focus: {range_um: 300}", "focus.start_um", "leaves z_um"),
         ("um_per_px: 1.0", "um_per_px: 1.3", "measured.camera_to_stage", "says 1.3"),
-        ("kind: manual", "kind: motor", "devices.loader", "needs its device"),
+        ("kind: insert", "kind: motor", "devices.loader", "needs its device"),
         ("slots: 1", "kind: insert, slots: 2", "devices.loader.kind", "twice"),
-        ("kind: manual, slots: 1", "kind: insert, slots: 2", "slide.origins_stage_um", "1 places for 2"),
+        ("slots: 1}", "slots: 2}", "slide.origins_stage_um", "1 places for 2"),
         ("exposure_ms: 5", "exposure_ms: 5000", "deadlines.camera_s", "is over before"),
         (
             "acquisition:",
