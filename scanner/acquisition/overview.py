@@ -122,7 +122,7 @@ def clear_background(picture: Pixels, block_px: int = 25) -> FloatImage:
     """
     h, w = picture.shape[0] // block_px, picture.shape[1] // block_px
     blocks = picture[: h * block_px, : w * block_px].reshape(h, block_px, w, block_px, 3)
-    high = np.percentile(blocks[:, ::3, :, ::3], 80, axis=(1, 3)).reshape(-1, 3)
+    high = np.percentile(blocks[:, ::4, :, ::4], 80, axis=(1, 3)).reshape(-1, 3)
     y, x = np.meshgrid(_unit(h), _unit(w), indexing="ij")
     terms = _quadratic(x.ravel(), y.ravel())
     fits = np.stack([_fit_upper(terms, high[:, c]) for c in range(3)], axis=1)
@@ -159,7 +159,7 @@ def _weighted_fit(
 
 def noise_dn(picture: Pixels) -> float:
     """Standard deviation of one pixel's noise in DN, from differences of neighbours; never below 0.3."""
-    green = picture[::2, :, 1].astype(np.float32)
+    green = picture[::6, :, 1].astype(np.float32)
     steps = green[:, 1:] - green[:, :-1]
     spread = float(steps.std())
     for _ in range(6):
@@ -170,10 +170,11 @@ def noise_dn(picture: Pixels) -> float:
 def find_stain(picture: Pixels, scale: Scale) -> Stain:
     """What is not clear glass in a part of the overview (h, w, 3) uint8 that holds no label and no edge."""
     background = clear_background(picture)
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32)
-    density = np.log(background / np.maximum(smooth, 1.0))
-    highest, lowest = density.max(axis=2), density.min(axis=2)
-    noise = SIGMAS * SMOOTH_SHARE * noise_dn(picture) / float(np.median(background))
+    smooth = np.maximum(cv2.GaussianBlur(picture, (0, 0), 1.0), 1).astype(np.float32)
+    red, green, blue = cv2.split(cv2.log(cv2.divide(background, smooth)))
+    highest = cv2.max(red, cv2.max(green, blue)).astype(np.float32, copy=False)
+    lowest = cv2.min(red, cv2.min(green, blue)).astype(np.float32, copy=False)
+    noise = SIGMAS * SMOOTH_SHARE * noise_dn(picture) / float(background[::16, ::16].mean())
     above = highest - _slow_residue(highest, scale)
     hue = highest - lowest
     stained: Mask = above > max(LEAST_OD, noise)

@@ -59,7 +59,7 @@ def draw(slide: Drawn, seed: int = 0) -> Pixels:
     image = _seated(image, shift)
     yy, xx = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j].astype(np.float32)
     image *= (1 - 0.06 * (xx**2 + yy**2))[..., None]
-    image += rng.normal(0, slide.noise_dn, image.shape).astype(np.float32)
+    image += slide.noise_dn * rng.standard_normal(image.shape, dtype=np.float32)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 

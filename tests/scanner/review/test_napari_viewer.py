@@ -23,7 +23,7 @@ napari = pytest.importorskip("napari", reason="the extra `view` is not installed
 viewer_module = pytest.importorskip("scanner.review.napari_viewer")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shown(finished_run: RunFolder, qapp: object) -> Iterator["RunView"]:
     viewer = napari.Viewer(show=False)
     view = viewer_module.RunView(viewer, RunReader.open(finished_run.root))
@@ -67,6 +67,7 @@ def test_what_is_written_during_the_scan_shows_at_the_next_look(
     shown: "RunView", finished_run: RunFolder
 ) -> None:
     name = slide_id(4, finished_run.settings.run)
+    shown.rack.setCurrentRow(3)
     layer = shown.viewer.layers["slide"]
     store = PyramidStore.open(finished_run.slide(name).image)
     top = len(store.sizes) - 1
