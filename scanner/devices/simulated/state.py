@@ -45,6 +45,7 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._new = path.with_name("new." + path.name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(
@@ -71,9 +72,12 @@ class StateFile:
 
     def write(self, state: RigState) -> None:
         """Replace the state kept; a kill leaves the old one or the new one."""
-        temporary = self._path.with_name("new." + self._path.name)
-        temporary.write_text(state.model_dump_json())
-        temporary.replace(self._path)
+        file = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(file, state.model_dump_json().encode())
+        finally:
+            os.close(file)
+        self._new.replace(self._path)
 
     def close(self) -> None:
         """Give the microscope back."""

@@ -117,6 +117,7 @@ def test_a_real_slide_brings_its_own_scale() -> None:
         image = np.asarray(file.pages[0].asarray(), np.uint8)
     assert np.corrcoef(seen[1].ravel(), _expected(image, 0.499)[1].ravel())[0, 1] > 0.98
     od = slide.overview_od()
+    slide.close()
     rows, columns = np.nonzero(od[..., 1] > 0.1)
     assert columns.mean() * 20 == pytest.approx(45_000, abs=300)
     assert rows.mean() * 20 == pytest.approx(12_500, abs=300)
