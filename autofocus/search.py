@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 FLAT_RATIO = 1.1
 FLAT_OVER_WIDTHS = 1.5
 SECOND_PEAK = 0.6
+TEACHING_BLOCKS = 24
+TEACHER_OF_NOISE = 30
 VERIFIED_LEAST = 0.8
 NOT_WORSE_THAN_SEEN = 0.93
 
@@ -182,15 +184,24 @@ def combine(looks: Sequence[Look], template: FocusTemplate, prior: Prior) -> Hei
 
 
 def template_of(curves: Sequence[FocusCurve], start: FocusTemplate) -> FocusTemplate:
-    """The slide's template from searches with at least seven heights; ``start`` where there is none."""
-    full = max(curves, key=lambda curve: len(np.unique(curve.z_um)), default=None)
-    if full is None:
+    """The slide's template from the sweep with most texture; ``start`` where there is none that can teach."""
+    best = max(curves, key=lambda curve: len(_teachers(curve)), default=None)
+    if best is None:
         return start
-    strong = full.blocks[:, full.blocks.max(axis=0) > 10 * _block_noise(full.blocks)]
     try:
-        return learn(full.z_um, strong, start)
+        return learn(best.z_um, best.blocks[:, _teachers(best)], start)
     except FocusInputError:
         return start
+
+
+def teaches(curve: FocusCurve) -> bool:
+    """Is there enough texture in a sweep to learn the slide's template from?"""
+    return len(_teachers(curve)) >= TEACHING_BLOCKS
+
+
+def _teachers(curve: FocusCurve) -> NDArray[np.int64]:
+    """Blocks that stand far out of the noise."""
+    return np.flatnonzero(curve.blocks.max(axis=0) > TEACHER_OF_NOISE * _block_noise(curve.blocks))
 
 
 def _sweep(heights_um: FloatArray) -> Generator[float, Look, list[Look]]:

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autofocus.focus_map import FocusMap, FocusPoint
-from autofocus.search import Answer, Found, NoSample, Search, first_point, guided, template_of
+from autofocus.search import (
+    Answer,
+    FocusCurve,
+    Found,
+    NoSample,
+    Search,
+    first_point,
+    guided,
+    teaches,
+    template_of,
+)
 from autofocus.template import FocusTemplate
 from scanner.acquisition.focus_search import search_focus
 from scanner.devices.rig import Rig
@@ -21,6 +31,8 @@ from scanner.storage.facts import Fact
 log = logging.getLogger("rackscan.focus")
 
 FIRST_TRIES = 20
+MOST_SWEEPS = 4
+SWEEP_FRAMES = 10
 FITTED_AT = (6, 12, 24, 48)
 LEAST_POINTS = 5
 MOST_POINTS = 80
@@ -115,6 +127,7 @@ class _UnderWay:
     def __init__(self, spec: FocusSpec, depth_um: float) -> None:
         self._spec, self._depth_um = spec, depth_um
         self._map: FocusMap | None = None
+        self._sweeps: list[FocusCurve] = []
         self.points: list[FocusPointFact] = []
         self.template = FocusTemplate.from_optics(depth_um)
 
@@ -126,6 +139,8 @@ class _UnderWay:
         if self._map is None:
             return first_point(self._spec.start_um, self._spec.range_um, self._depth_um)
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
+        if not any(teaches(curve) for curve in self._sweeps) and len(self._sweeps) < MOST_SWEEPS:
+            return first_point(z_um, self._spec.range_um, self._depth_um)
         return guided(self.template, z_um, sigma_um)
 
     def note(self, tile: PlannedTile, answer: Answer | str) -> None:
@@ -133,11 +148,10 @@ class _UnderWay:
         if not isinstance(answer, Found):
             return
         point = FocusPoint(tile.x_um, tile.y_um, answer.z_um, max(answer.sigma_um, LEAST_SIGMA_UM))
-        if self._map is None:
-            self.template = template_of([answer.curve], self.template)
-            self._map = FocusMap.of([point])
-            return
-        self._map = self._map.with_points([point])
+        if len(answer.curve.z_um) >= SWEEP_FRAMES:
+            self._sweeps.append(answer.curve)
+            self.template = template_of(self._sweeps, FocusTemplate.from_optics(self._depth_um))
+        self._map = self._map.with_points([point]) if self._map else FocusMap.of([point])
         if len(self._map.points) in FITTED_AT:
             self._map = self._map.refitted()
 
