@@ -44,7 +44,7 @@ class Books:
 
 
 def capture(
-    rig: Rig, books: Books, on_stage: OnStage, next_plan: Callable[[], Plan | None]
+    session: Session, books: Books, on_stage: OnStage, next_plan: Callable[[], Plan | None]
 ) -> Iterator[Tile | EndOfPlan]:
     """Every tile of every plan in order, those of an earlier session first; ends when no further plan is needed.
 
@@ -52,8 +52,6 @@ def capture(
         DeviceFault, Stopped: everything acknowledged until then is kept.
     """
     name = on_stage.slide.slide_id
-    books.ledger.append(Kind.PLAN, name, plan_key(on_stage.plan.number), plan_to_body(on_stage.plan))
-    session = _begin(rig, books, on_stage)
     plan: Plan | None = on_stage.plan
     while plan is not None:
         books.ledger.append(Kind.PLAN, name, plan_key(plan.number), plan_to_body(plan))
@@ -64,8 +62,15 @@ def capture(
         plan = next_plan()
 
 
-def _begin(rig: Rig, books: Books, on_stage: OnStage) -> Session:
-    """Light on, the first heights found; the scan begins with the first survey move."""
+def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
+    """The plan saved, light on, the first heights found; the scan begins with the first survey move.
+
+    Raises:
+        FocusRefused: there is sample, and no height that could be trusted.
+        DeviceFault, Stopped: from the rig.
+    """
+    name, plan = on_stage.slide.slide_id, on_stage.plan
+    books.ledger.append(Kind.PLAN, name, plan_key(plan.number), plan_to_body(plan))
     if rig.light is not None:
         rig.light.switch(True)
     clock = FloorClock(rig.profile)

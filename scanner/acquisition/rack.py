@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from scanner.acquisition.capture import Books, OnStage, capture
+from scanner.acquisition.acquire import Session
+from scanner.acquisition.capture import Books, OnStage, begin_scan, capture
 from scanner.acquisition.earlier import Decided, Earlier, affine_to_body
 from scanner.acquisition.identity import Identity, IdentityState, identify
 from scanner.acquisition.locate import Located, locate, plan_slide
 from scanner.acquisition.reseat import reseat
 from scanner.devices.rig import Rig
-from scanner.errors import LoaderFault
+from scanner.errors import FocusRefused, LoaderFault
 from scanner.model.events import Body, Kind
 from scanner.model.geometry import Affine, Point, Rect
 from scanner.model.plan import Plan
@@ -85,14 +86,25 @@ def _one(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Iterato
         yield from replayed(earlier, task.books.spool, task.next_plan) if begun.plan else ()
         yield SlideEnded(slide)
         return
-    begun = _begin(task, entry, slide, earlier)
+    begun, session = _surveyed(task, _begin(task, entry, slide, earlier), earlier)
     _book(task, begun)
     yield begun
-    if begun.plan is not None:
+    if begun.plan is not None and session is not None:
         on_stage = OnStage(begun.slide, begun.located, begun.stage_to_slide, begun.plan, earlier)
-        yield from capture(task.rig, task.books, on_stage, task.next_plan)
+        yield from capture(session, task.books, on_stage, task.next_plan)
     _leave(task, begun)
     yield SlideEnded(slide)
+
+
+def _surveyed(task: Task, begun: SlideBegun, earlier: Earlier) -> tuple[SlideBegun, Session | None]:
+    """Where no height can be trusted, nothing is scanned and the slide says so."""
+    if begun.plan is None:
+        return begun, None
+    on_stage = OnStage(begun.slide, begun.located, begun.stage_to_slide, begun.plan, earlier)
+    try:
+        return begun, begin_scan(task.rig, task.books, on_stage)
+    except FocusRefused as refusal:
+        return replace(begun, plan=None, decided=Decided(Outcome.RERUN, str(refusal))), None
 
 
 def replayed(earlier: Earlier, spool: Spool, next_plan: Next) -> Iterator[Tile | EndOfPlan]:
@@ -149,12 +161,14 @@ def _begin(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Slide
     )
     if identity.state is IdentityState.CONFLICT:
         return replace(seen, decided=Decided(Outcome.IDENTITY_CONFLICT, identity.reason))
-    return _again(task, seen, earlier) if earlier.tiles else _planned(task, seen)
+    return _again(task, seen, earlier) if earlier.tiles else _planned(task, seen, earlier)
 
 
-def _planned(task: Task, seen: SlideBegun) -> SlideBegun:
+def _planned(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
+    """The first plan; one that an earlier session saved never changes."""
     profile = task.rig.profile
-    plan = plan_slide(seen.located, profile, seen.slide, task.region_um)
+    made = earlier.plans[0] if earlier.plans else None
+    plan = made or plan_slide(seen.located, profile, seen.slide, task.region_um)
     if plan is None:
         return replace(seen, decided=Decided(Outcome.EMPTY, "the overview shows no sample on the glass"))
     problems = plan.problems(seen.stage_to_slide.inverse(), profile.limits)
@@ -170,7 +184,7 @@ def _again(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
         reason = "the label is not the one that this slide had before the stop: compare the glass"
         return replace(seen, decided=Decided(Outcome.IDENTITY_CONFLICT, reason))
     if earlier.stage_to_slide is None:
-        return _planned(task, seen)
+        return _planned(task, seen, earlier)
     if task.rig.light is not None:
         task.rig.light.switch(True)
     found = reseat(task.rig, earlier, task.books.spool)
