@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from scanner.errors import MoveFailed, Stopped
+from scanner.errors import DeviceFault, MoveFailed, RackscanError, Stopped
 
 P = TypeVar("P")
 
@@ -97,12 +97,17 @@ class Travel(Generic[P]):
         self._rules, self._latch = rules, latch
         self._halted = False
         self._landing: Landing[P] | None = None
+        self._failure: RackscanError | None = None
+        self._refused = False
         self._began_s = time.perf_counter()
 
     def set_going(self) -> None:
-        """Command the drive; the clock runs from here."""
+        """Command the drive; the clock runs from here. A driver that refuses is asked again by ``finish``."""
         self._began_s = time.perf_counter()
-        self._drive.command(self.target)
+        try:
+            self._drive.command(self.target)
+        except DeviceFault:
+            self._refused = True
 
     @property
     def landing(self) -> Landing[P] | None:
@@ -119,15 +124,22 @@ class Travel(Generic[P]):
 
         Raises:
             MoveFailed: past the deadline, or elsewhere after the retry.
+            DeviceFault: the driver refused the command twice, or cannot be asked.
             Stopped: the move was halted.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._landing is None:
-            self._landing = self._land()
+            try:
+                self._landing = self._land()
+            except RackscanError as failure:
+                self._failure = failure
+                raise
         return self._landing
 
     def _land(self) -> Landing[P]:
-        at = self._settle(self._start, self._began_s)
-        if self._near(at):
+        at = self._start if self._refused else self._settle(self._start, self._began_s)
+        if not self._refused and self._near(at):
             return Landing(at, time.perf_counter() - self._began_s, retried=False)
         again_s = time.perf_counter()
         self._drive.command(self.target)

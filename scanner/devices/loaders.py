@@ -63,8 +63,7 @@ class MotorLoader:
 
     def loaded(self) -> int | None:
         """The slot the motor says is on the stage."""
-        with naming(self._label, "asking for its position"):
-            return int(self._mm.core.getState(self._label)) or None
+        return self._mm.state(self._label) or None
 
     def _go(self, position: int) -> None:
         where = f"slot {position}" if position else "its empty position"

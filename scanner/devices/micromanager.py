@@ -100,6 +100,11 @@ class MicroManager:
         with naming(device, f"setting {name} to {value}"):
             self.core.setProperty(device, name, value)
 
+    def state(self, device: str) -> int:
+        """The position of a state device."""
+        with naming(device, "asking for its position"):
+            return int(self.core.getState(device))
+
     def wait_idle(self, device: str, deadline_s: float, latch: StopLatch) -> None:
         """Poll a device's own busy.
 

@@ -94,6 +94,7 @@ def open_rig(profile: Profile, folder: Path, run_values: Mapping[str, str], ask:
     mm = MicroManager.open(folder / profile.devices.cfg)
     try:
         _refuse_missing(profile, mm)
+        _refuse_other_objective(profile, mm)
         _hand_over(profile, run_values, mm)
         return _assemble(profile, mm, StopLatch(), ask)
     except BaseException:
@@ -119,6 +120,7 @@ def _refuse_missing(profile: Profile, mm: MicroManager) -> None:
         "loader.device": devices.loader.device,
     }
     named["light.device"] = devices.light.device if devices.light else None
+    named["objective"] = devices.objective
     named["overview.camera"] = devices.overview.camera if devices.overview else None
     loaded = mm.labels()
     mend = f"use one of {', '.join(sorted(loaded))}"
@@ -129,6 +131,19 @@ def _refuse_missing(profile: Profile, mm: MicroManager) -> None:
     ]
     if missing:
         raise BadInput(missing)
+
+
+def _refuse_other_objective(profile: Profile, mm: MicroManager) -> None:
+    """A turret is never turned by itself: the next objective may be longer than the one in place."""
+    turret, wanted = profile.devices.objective, profile.active_objective
+    if turret is None or wanted.state is None:
+        return
+    in_place = mm.state(turret)
+    if in_place != wanted.state:
+        problem = f"the turret stands at {in_place}, objective {wanted.name} is at {wanted.state}"
+        raise BadInput.one(
+            problem, "raise the objective, turn the turret, and start again", field="objective"
+        )
 
 
 def _hand_over(profile: Profile, run_values: Mapping[str, str], mm: MicroManager) -> None:

@@ -90,9 +90,9 @@ class _LongMove:
         self._z.lower_after(self, self._back_um)
         return arrival
 
-    def across(self) -> Arrival:
+    def across(self) -> None:
         """Only the stage's part."""
-        return self._move.wait()
+        self._move.wait()
 
 
 class SafeZStage:
@@ -105,9 +105,9 @@ class SafeZStage:
     def start_move(self, target_um: float) -> ZMove:
         """See ``protocols.ZStage.start_move``; waits for a long XY move before it goes down."""
         self._envelope.check_z(self._label, target_um)
-        if self._long is not None:
-            self._long.across()
-            self._long = None
+        long, self._long = self._long, None
+        if long is not None:
+            long.across()
         return self._z.start_move(target_um)
 
     def position(self) -> float:

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from scanner.devices.arrival import ArrivalRules, Driven, StopLatch
-from scanner.errors import MoveFailed, Stopped
+from scanner.errors import DeviceFault, MoveFailed, Stopped
 
 MOVE_S = 0.02
 
@@ -13,8 +13,10 @@ class Slide:
 
     label = "Slide"
 
-    def __init__(self, lost: int = 0, busy_says: bool | None = None, error_um: float = 0.0) -> None:
-        self.lost, self.busy_says, self.error_um = lost, busy_says, error_um
+    def __init__(
+        self, lost: int = 0, busy_says: bool | None = None, error_um: float = 0.0, refused: int = 0
+    ) -> None:
+        self.lost, self.busy_says, self.error_um, self.refused = lost, busy_says, error_um, refused
         self.commands = 0
         self._from = self._to = 0.0
         self._began_s = -1.0
@@ -22,6 +24,8 @@ class Slide:
 
     def command(self, target: float) -> None:
         self.commands += 1
+        if self.commands <= self.refused:
+            raise DeviceFault(self.label, "serial time-out")
         if self.commands > self.lost:
             self._from, self._to, self._began_s = self.position(), target + self.error_um, time.perf_counter()
 
@@ -80,6 +84,26 @@ def test_a_drive_that_stays_busy_is_halted_at_its_deadline() -> None:
     with pytest.raises(MoveFailed, match="deadline"):
         driven(drive, deadline_s=0.05).start(100.0).finish()
     assert drive.halted
+
+
+def test_a_command_the_driver_refuses_once_is_repeated() -> None:
+    landing = driven(Slide(refused=1)).start(100.0).finish()
+    assert landing.retried
+    assert abs(landing.position - 100.0) < 0.5
+
+
+def test_a_driver_that_refuses_twice_is_a_fault_with_its_own_words() -> None:
+    with pytest.raises(DeviceFault, match="serial time-out"):
+        driven(Slide(refused=2)).start(100.0).finish()
+
+
+def test_a_failed_move_fails_again_without_moving_anything() -> None:
+    drive = Slide(lost=99)
+    travel = driven(drive).start(100.0)
+    for _ in range(2):
+        with pytest.raises(MoveFailed):
+            travel.finish()
+    assert drive.commands == 2
 
 
 def test_a_drive_at_its_target_is_not_commanded_again() -> None:

@@ -105,6 +105,17 @@ def test_stopping_halts_the_stage_even_where_the_lamp_refuses(stock_profile: Pro
         rig.close()
 
 
+def test_a_turret_with_another_objective_in_place_is_refused_and_not_turned(
+    open_stock: Callable[..., Rig], stock_profile: Profile
+) -> None:
+    objective = stock_profile.objectives[0].model_copy(update={"state": 3})
+    devices = stock_profile.devices.model_copy(update={"objective": "Loader"})
+    with pytest.raises(BadInput, match="the turret stands at 0, objective o is at 3"):
+        open_stock(devices=devices, objectives=(objective,))
+    there = objective.model_copy(update={"state": 0})
+    assert open_stock(devices=devices, objectives=(there,)).snapshot()["Loader"]["State"] == "0"
+
+
 def test_closing_a_rig_twice_is_no_fault(open_stock: Callable[..., Rig]) -> None:
     rig = open_stock()
     rig.close()
