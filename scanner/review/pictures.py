@@ -112,12 +112,15 @@ def state_map(tiles: TileRows) -> TileMap:
 
 
 def height_map(tiles: TileRows) -> tuple[TileMap, float, float] | None:
-    """The height every field was captured at, lowest dark to highest bright, and both in µm; None without a field."""
+    """The height every field was captured at, low dark and high bright, and both ends in µm; None without a field.
+
+    The ends are the 2nd and 98th percentile: one tile that went astray must not flatten the others.
+    """
     known = tiles.captured & np.isfinite(tiles.z_um)
     if not known.any():
         return None
-    low, high = float(tiles.z_um[known].min()), float(tiles.z_um[known].max())
-    level = (tiles.z_um[known] - low) / max(high - low, 1e-9) * 255
+    low, high = (float(z) for z in np.percentile(tiles.z_um[known], (2, 98)))
+    level = np.clip((tiles.z_um[known] - low) / max(high - low, 1e-9), 0, 1) * 255
     table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
     colours = np.zeros((len(tiles.tile), 3), np.uint8)
     colours[known] = table[np.rint(level).astype(int)]

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from scanner.model.report import Outcome, SlideReport, Verdict
-from scanner.review.slide_page import SlidePage, picture_uri, sharp_share, slide_page, title
+from scanner.review.slide_page import picture_uri, sharp_share, slide_page, title
 from scanner.review.words import OUTCOMES, VERDICTS, Words, amount, minutes
 from scanner.storage.atomic import write_atomic
 from scanner.storage.reader import RunReader
@@ -83,12 +83,13 @@ def write_report(run_dir: Path) -> Path:
         RackscanError: the disk is full or read-only.
     """
     with RunReader.open(run_dir) as reader:
-        text = templates().get_template("report.html.j2").render(page=run_page(reader))
+        environment = templates()
+        text = environment.get_template("report.html.j2").render(page=run_page(reader, environment))
         write_atomic(reader.folder.report_page, text)
         return reader.folder.report_page
 
 
-def run_page(reader: RunReader) -> RunPage:
+def run_page(reader: RunReader, environment: jinja2.Environment) -> RunPage:
     """Everything the page shows: finished slides in full, the others by their slot."""
     ids = _met(reader)
     reports = [reader.report(slide_id) for slide_id in ids]
@@ -99,7 +100,7 @@ def run_page(reader: RunReader) -> RunPage:
         written=datetime.now(UTC),
         rig=Path(settings.profile.path).stem if settings.profile else "not recorded",
         detector=Path(settings.detector).name if settings.detector else "none",
-        slides=tuple(entry(reader, report) for report in reports if report is not None),
+        slides=tuple(entry(reader, report, environment) for report in reports if report is not None),
         unfinished=tuple(i for i, report in zip(ids, reports, strict=True) if report is None),
     )
 
@@ -110,12 +111,13 @@ def _met(reader: RunReader) -> list[str]:
     return sorted(told | set(reader.slides()), key=lambda name: int(name.split("-")[0]))
 
 
-def entry(reader: RunReader, report: SlideReport) -> Entry:
+def entry(reader: RunReader, report: SlideReport, environment: jinja2.Environment) -> Entry:
     """A finished slide; its section is made where it is missing or older than the report."""
     paths = reader.paths(report.slide_id)
     kept = paths.folder / "section.html"
     if not kept.is_file() or kept.stat().st_mtime_ns <= paths.report.stat().st_mtime_ns:
-        write_atomic(kept, section(slide_page(reader, report)))
+        template = environment.get_template("section.html.j2")
+        write_atomic(kept, template.render(slide=slide_page(reader, report)))
     return Entry(
         report=report,
         title=title(report),
@@ -125,11 +127,6 @@ def entry(reader: RunReader, report: SlideReport) -> Entry:
         sharp_share=sharp_share(report),
         section=Markup(kept.read_text(encoding="utf-8")),  # it was escaped when it was rendered
     )
-
-
-def section(slide: SlidePage) -> str:
-    """One slide's part of the page as HTML; every text is escaped."""
-    return templates().get_template("section.html.j2").render(slide=slide)
 
 
 def templates() -> jinja2.Environment:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 
 from scanner.errors import DamagedRun
 from scanner.model.geometry import Rect
+from scanner.model.profile import OverviewSpec
 from scanner.model.report import FocusPointFact, SlideReport, Verdict
 from scanner.model.tile import FocusState, Pixels
 from scanner.review.pictures import (
@@ -34,8 +36,8 @@ from scanner.storage.reader import RunReader
 
 MOST_CROPS = 48
 MOST_CROPS_EXCLUDED = 16
-MOST_DOTS = 200
 LABEL_PX = 180
+GLASS_PX = 1200
 THUMBNAIL_PX = 900
 
 
@@ -64,6 +66,14 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
+class Glass:
+    """The overview picture and the slide µm it shows."""
+
+    uri: str
+    extent: Rect
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A line of the quality map's legend."""
 
@@ -83,11 +93,12 @@ class Heights:
 
 @dataclass(frozen=True, slots=True)
 class SlidePage:
-    """All that the page shows of one slide; pictures are data URIs, places slide µm."""
+    """All that the page shows of one slide; pictures are data URIs, places slide µm. ``label`` where no ``glass``."""
 
     report: SlideReport
     verdict: Words
     outcome: Words
+    glass: Glass | None
     label: str | None
     thumbnail: str | None
     canvas: Rect | None
@@ -142,17 +153,19 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
     if store is not None and not paths.thumbnail.is_file():
         write_thumbnail(store, paths.thumbnail)
     most = MOST_CROPS_EXCLUDED if report.verdict is Verdict.NEGATIVE_EXCLUDED else MOST_CROPS
+    glass = _glass(paths.folder / "overview.png", overview_spec(reader))
     has_tiles = len(tiles.tile) > 0
     surface = height_map(tiles) if has_tiles else None
     return SlidePage(
         report=report,
         verdict=VERDICTS[report.verdict],
         outcome=OUTCOMES[report.outcome],
-        label=picture_uri(paths.label, LABEL_PX),
+        glass=glass,
+        label=None if glass else picture_uri(paths.label, LABEL_PX),
         thumbnail=picture_uri(paths.thumbnail, THUMBNAIL_PX),
         canvas=_canvas(store) if store else None,
         paths=tuple(scan_path(tiles, int(plan)) for plan in np.unique(tiles.plan)) if has_tiles else (),
-        dots=_dots(findings),
+        dots=_dots(findings, most),
         states=_states(tiles),
         state_map=state_map(tiles) if has_tiles else None,
         heights=Heights(*surface) if surface else None,
@@ -192,12 +205,28 @@ def picture_uri(path: Path, longest_px: int) -> str | None:
     return None if pixels is None else data_uri(jpeg(shrunk(pixels.astype(np.uint8), longest_px)))
 
 
+def overview_spec(reader: RunReader) -> OverviewSpec | None:
+    """How the rig's overview camera is mounted, from the run's frozen profile; None where it has none."""
+    profile = reader.folder.settings.profile
+    devices = yaml.load(profile.text, yaml.CSafeLoader)["devices"] if profile else {}
+    return OverviewSpec.model_validate(devices["overview"]) if devices.get("overview") else None
+
+
+def _glass(path: Path, spec: OverviewSpec | None) -> Glass | None:
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB) if spec and path.is_file() else None
+    if spec is None or pixels is None:
+        return None
+    h, w = pixels.shape[:2]
+    extent = Rect(*spec.origin_um, w * spec.um_per_px, h * spec.um_per_px)
+    return Glass(data_uri(jpeg(shrunk(pixels.astype(np.uint8), GLASS_PX), 80)), extent)
+
+
 def _canvas(store: PyramidStore) -> Rect:
     um, (x, y) = um_per_px(store), store.spec.origin_um
     return Rect(x, y, store.spec.width_px * um, store.spec.height_px * um)
 
 
-def _dots(findings: FindingRows) -> tuple[Dot, ...]:
+def _dots(findings: FindingRows, most: int) -> tuple[Dot, ...]:
     return tuple(
         Dot(
             float(findings.x_um[i]),
@@ -205,7 +234,7 @@ def _dots(findings: FindingRows) -> tuple[Dot, ...]:
             float(findings.score[i]),
             f"{findings.rank[i]}: {findings.name[i]}, score {findings.score[i]:.2f}",
         )
-        for i in range(min(MOST_DOTS, len(findings)))
+        for i in range(min(most, len(findings)))
     )
 
 
