@@ -8,6 +8,8 @@ import tifffile
 
 from scanner.errors import BadInput
 from scanner.storage.images import open_image
+from scanner.storage.ngff import ImageSpec
+from scanner.storage.ome_zarr import PyramidStore
 
 RGB = np.random.default_rng(0).integers(0, 255, (300, 200, 3), dtype=np.uint8)
 SVS = Path(__file__).parents[4] / "shared" / "data" / "A_cmu_svs" / "CMU-1-Small-Region.svs"
@@ -65,3 +67,15 @@ def test_a_real_aperio_slide_is_read_with_its_scale() -> None:
     with closing(open_image(SVS)) as image:
         assert image.um_per_px == 0.499
         assert np.array_equal(image.read(500, 700, 900, 800), whole[700:1500, 500:1400])
+
+
+def test_an_ome_zarr_that_a_scan_wrote_is_read_with_its_scale(tmp_path: Path) -> None:
+    spec = ImageSpec(name="a", width_px=200, height_px=300, dtype="uint8", channels=3, um_per_px=0.5)
+    store = PyramidStore.create(tmp_path / "a.ome.zarr", spec)
+    block = np.full((3, 2048, 2048), 255, np.uint8)
+    block[:, :300, :200] = np.moveaxis(RGB, -1, 0)
+    store.write(0, 0, 0, block)
+    store.flush()
+    with closing(open_image(tmp_path / "a.ome.zarr")) as image:
+        assert (image.width_px, image.height_px, image.um_per_px) == (200, 300, 0.5)
+        assert np.array_equal(image.read(30, 50, 150, 220), RGB[50:270, 30:180])
