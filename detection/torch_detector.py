@@ -47,7 +47,10 @@ class TorchDetector:
         batch = np.zeros((size, *densities[0].shape), np.float32)
         batch[: len(densities)] = densities
         given = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
-        with torch.inference_mode():
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+        ):
             maps = self._network(given).float().cpu().numpy()
         return [np.asarray(answer) for answer in maps[: len(densities)]]
 

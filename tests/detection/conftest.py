@@ -9,6 +9,5 @@ from tests.detection.untrained import field, untrained
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> DetectorPackage:
-    pytest.importorskip("onnx", reason="packages are written with the extra 'torch'")
     folder: Path = tmp_path_factory.mktemp("packages") / "untrained"
     return write_package(untrained(), field(256, 256), "# untrained\n", folder)

@@ -121,7 +121,6 @@ def test_the_shipped_package_passes_its_own_self_test() -> None:
 
 
 def test_weights_in_any_memory_order_are_written_right(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="packages are written with the extra 'torch'")
     trained = untrained(4)
     strided = {name: np.asarray(values, order="F") for name, values in trained.weights.items()}
     plain, turned = (
