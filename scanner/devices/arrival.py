@@ -22,6 +22,12 @@ PATIENCE_S = 0.1
 EARLIEST_SHARE = 0.8
 
 
+def nap(due_s: float | None) -> None:
+    """Sleep until the next poll; around the moment something is due (``time.perf_counter``) for less long."""
+    due = due_s is not None and abs(time.perf_counter() - due_s) < FINE_WITHIN_S
+    time.sleep(FINE_POLL_S if due else POLL_S)
+
+
 class StopLatch:
     """Has someone asked to stop? Set from any thread, never taken back; one for all devices of a rig."""
 
@@ -167,8 +173,7 @@ class Travel(Generic[P]):
                 at = self._drive.position()
                 if self._near(at) or time.perf_counter() >= patient_s:
                     return at
-            due = expected_s > 0 and abs(time.perf_counter() - began_s - expected_s) < FINE_WITHIN_S
-            time.sleep(FINE_POLL_S if due else POLL_S)
+            nap(began_s + expected_s if expected_s > 0 else None)
 
     def _expected_s(self, start: P) -> float:
         if self._rules.expected_s is None:

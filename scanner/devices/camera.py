@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.devices.arrival import POLL_S, StopLatch
+from scanner.devices.arrival import POLL_S, StopLatch, nap
 from scanner.devices.frame_checks import FrameForm, fault, rgb_or_gray
 from scanner.devices.micromanager import MicroManager, naming
 from scanner.devices.protocols import Picture
@@ -24,14 +24,15 @@ EARLIEST_SHARE = 0.9
 class CameraRules:
     """``overlap``: the readout was measured, so the stage may leave when the exposure ends, before the frame is in.
 
-    ``form`` is None for a camera whose frames may have any shape and may repeat (an overview of the same glass);
-    ``deadline_s`` counts from the end of the exposure.
+    ``readout_ms`` is when to expect the frame after that. ``form`` is None for a camera whose frames may
+    have any shape and may repeat (an overview of the same glass); ``deadline_s`` counts from the exposure's end.
     """
 
     exposure_ms: float
     deadline_s: float
     form: FrameForm | None
     overlap: bool
+    readout_ms: float = 0.0
 
 
 class MMCamera:
@@ -139,13 +140,14 @@ class MMExposure:
     def _await_frame(self) -> None:
         camera = self._camera
         end_s = self._lit_until_s + camera.rules.deadline_s
+        due_s = self._lit_until_s + camera.rules.readout_ms / 1000
         with naming(camera.label, "waiting for the frame"):
             while not camera.arrived():
                 camera.latch.check()
                 if time.perf_counter() > end_s:
                     late = f"no frame {camera.rules.deadline_s:g} s after the exposure"
                     raise CameraFault(camera.label, f"dropped: {late}")
-                time.sleep(POLL_S)
+                nap(due_s)
         if time.perf_counter() - self._triggered_s < EARLIEST_SHARE * camera.rules.exposure_ms / 1000:
             raise CameraFault(camera.label, "stale: the frame came before its own exposure had ended")
 

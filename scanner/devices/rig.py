@@ -209,12 +209,13 @@ def _may_leave(profile: Profile) -> bool:
 
 
 def _camera(profile: Profile, mm: MicroManager, latch: StopLatch) -> MMCamera:
-    spec = profile.camera
+    spec, measured = profile.camera, profile.measured.readout_ms
     rules = CameraRules(
         exposure_ms=spec.exposure_ms,
         deadline_s=spec.readout_ms / 1000 + profile.deadlines.camera_s,
         form=FrameForm.of(spec),
         overlap=_may_leave(profile),
+        readout_ms=measured.value if measured else spec.readout_ms,
     )
     return MMCamera(mm, profile.devices.camera, rules, latch)
 

@@ -1,11 +1,15 @@
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scanner.devices.rig import Rig
+from scanner.devices.safety import Envelope
 from scanner.errors import OutsideLimits
 from scanner.model.geometry import Point
-from scanner.model.profile import MeasuredValues, Profile
+from scanner.model.profile import Limits, MeasuredValues, Profile
 
 NEAR, FAR = Point(20_000.0, 10_000.0), Point(40_000.0, 10_000.0)
 
@@ -87,3 +91,30 @@ def test_a_drive_that_counts_downwards_is_lifted_the_other_way(
     assert height(rig) == -200.0
     with pytest.raises(OutsideLimits, match="working distance"):
         go_to_height(rig, 101.0)
+
+
+LIMITS = Limits(
+    x_um=(0, 75_000),
+    y_um=(0, 25_000),
+    z_um=(-300, 300),
+    travel_x_um=(-1, 75_001),
+    travel_y_um=(-1, 25_001),
+    travel_z_um=(-301, 301),
+)
+ANYWHERE = st.floats(-1e5, 1e5)
+
+
+@given(x=ANYWHERE, y=ANYWHERE)
+def test_exactly_the_places_within_the_limits_are_allowed(x: float, y: float) -> None:
+    envelope = Envelope(LIMITS, z_sign=1, focus_um=0.0, working_distance_um=100.0)
+    inside = 0 <= x <= 75_000 and 0 <= y <= 25_000
+    with nullcontext() if inside else pytest.raises(OutsideLimits):
+        envelope.check_xy("XY", Point(x, y))
+
+
+@given(z=st.floats(-500, 500), sign=st.sampled_from([1, -1]), focus=st.floats(-50, 50))
+def test_a_height_is_allowed_within_the_limits_and_above_the_glass(z: float, sign: int, focus: float) -> None:
+    envelope = Envelope(LIMITS, sign, focus, working_distance_um=100.0)
+    allowed = -300 <= z <= 300 and sign * (z - focus) >= -100
+    with nullcontext() if allowed else pytest.raises(OutsideLimits):
+        envelope.check_z("Z", z)
