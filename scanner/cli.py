@@ -88,6 +88,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Scan a rack, stitch it and read it in one stream."""
+    from scanner.console import progress_view
     from scanner.run import RunRequest, run_rack
 
     request = RunRequest(
@@ -103,18 +104,25 @@ def run(
         seed=seed,
         dry_run=dry_run,
     )
-    with _quiet_stdout(as_json):
-        result = run_rack(request, live=not as_json)
+    if dry_run:
+        from scanner.offline.dry_run import describe, forecast
+
+        expected = forecast(request)
+        _emit(expected) if as_json else typer.echo(describe(expected))
+        return
+    with _quiet_stdout(as_json), progress_view(silent=as_json) as show:
+        result = run_rack(request, show)
     _finish(result, as_json, out)
 
 
 @app.command(epilog="rackscan resume runs/first")
 def resume(run_dir: RunDir, as_json: Json = False) -> None:
     """Go on after a stop, a fault or a kill; a finished run prints its result again."""
+    from scanner.console import progress_view
     from scanner.run import resume_run
 
-    with _quiet_stdout(as_json):
-        result = resume_run(run_dir, live=not as_json)
+    with _quiet_stdout(as_json), progress_view(silent=as_json) as show:
+        result = resume_run(run_dir, show)
     _finish(result, as_json, run_dir)
 
 
@@ -125,10 +133,11 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """The road again from kept tiles, without hardware."""
+    from scanner.console import progress_view
     from scanner.run import replay_run
 
-    with _quiet_stdout(as_json):
-        result = replay_run(run_dir, out, live=not as_json)
+    with _quiet_stdout(as_json), progress_view(silent=as_json) as show:
+        result = replay_run(run_dir, out, show)
     _finish(result, as_json, out)
 
 
@@ -143,7 +152,7 @@ def verify(run_dir: RunDir, as_json: Json = False) -> None:
     for problem in () if as_json else result.problems:
         _say(f"{problem.slide_id}  {problem.check}: {problem.detail}")
     if not as_json:
-        print("consistent" if result.ok else _count(result.problems))  # noqa: T201  the command's answer
+        typer.echo("consistent" if result.ok else _count(result.problems))
     raise typer.Exit(0 if result.ok else 1)
 
 
@@ -159,7 +168,7 @@ def profile_check(profile: ProfileFile, as_json: Json = False) -> None:
     else:
         for problem in [*problems, *warnings]:
             _say(str(problem))
-        print("good" if not problems else _count(problems))  # noqa: T201  the command's answer
+        typer.echo("good" if not problems else _count(problems))
     raise typer.Exit(BadInput.exit_code if problems else 0)
 
 
@@ -168,7 +177,7 @@ def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> Non
     """A profile skeleton, on stdout, from an existing Micro-Manager configuration."""
     from scanner.storage.profile_import import import_cfg
 
-    print(import_cfg(cfg), end="")  # noqa: T201  the command's answer
+    typer.echo(import_cfg(cfg), nl=False)
 
 
 @profile_app.command("measure", epilog="rackscan profile measure rig.yaml")
@@ -202,7 +211,7 @@ def focus(
         _emit(result)
     else:
         plane = "" if result.best_plane is None else f" plane {result.best_plane}"
-        print(f"{result.state}{plane} {result.reason}".rstrip())  # noqa: T201  the command's answer
+        typer.echo(f"{result.state}{plane} {result.reason}".rstrip())
     raise typer.Exit(1 if result.state == "refused" else 0)
 
 
@@ -220,7 +229,7 @@ def stitch(
     if as_json:
         _emit(result)
     else:
-        print(f"{result.placed} of {result.tiles} tiles placed: {result.image}")  # noqa: T201  the command's answer
+        typer.echo(f"{result.placed} of {result.tiles} tiles placed: {result.image}")
 
 
 @app.command(epilog="rackscan detect slide.svs --out found")
@@ -315,8 +324,8 @@ def _finish(result: "RunResult", as_json: bool, folder: Path) -> None:
         _emit(result)
     else:
         for slide in result.slides:
-            print(f"slot {slide.slot}: {slide.outcome}, {slide.verdict}")  # noqa: T201  the command's answer
-        print(f"report: {folder / 'report.html'}")  # noqa: T201  the command's answer
+            typer.echo(f"slot {slide.slot}: {slide.outcome}, {slide.verdict}")
+        typer.echo(f"report: {folder / 'report.html'}")
     raise typer.Exit(1 if needs_a_person(result) else 0)
 
 
@@ -332,7 +341,7 @@ def _count(problems: Sized) -> str:
 
 
 def _emit(value: object, indent: int | None = None) -> None:
-    print(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))  # noqa: T201  the command's answer
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))
 
 
 def _plain(value: object) -> object:
@@ -351,12 +360,11 @@ def _plain(value: object) -> object:
 def _told(done: int, total: int, what: str = "tiles") -> None:
     """How far a long command is, in one line that is overwritten; nothing where nobody watches."""
     if sys.stderr.isatty():
-        end = "\n" if done >= total else ""
-        print(f"\r{what}: {done} of {total}", end=end, file=sys.stderr, flush=True)  # noqa: T201  progress
+        typer.echo(f"\r{what}: {done} of {total}", err=True, nl=done >= total)
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201  progress goes to stderr
+    typer.echo(text, err=True)
 
 
 def missing_extra(error: Exception) -> Problem | None:

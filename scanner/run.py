@@ -29,8 +29,9 @@ from scanner.model.tile import EndOfPlan, Tile
 from scanner.pipeline.cell_branch import cell_search
 from scanner.session.reading import Desk, Watch, read_slide
 from scanner.session.replaying import check_replayable, replayed_rack
-from scanner.session.reporting import fault_report, finish_slide, finish_undecided, write_rack
+from scanner.session.reporting import fault_reports, finish_slide, finish_undecided, write_rack
 from scanner.session.request import Prepared, RunRequest, prepare, reopen
+from scanner.session.telling import Show, Teller, nobody
 from scanner.storage.facts import tile_from_body
 from scanner.storage.ledger import Ledger
 from scanner.storage.log import run_log
@@ -47,7 +48,7 @@ SWITCH_S = 0.0005  # the control thread must not wait 5 ms for its turn
 __all__ = ["RunRequest", "replay_run", "resume_run", "run_rack"]
 
 
-def run_rack(request: RunRequest, live: bool = False) -> RunResult:
+def run_rack(request: RunRequest, show: Show = nobody) -> RunResult:
     """Scan a rack.
 
     Raises:
@@ -60,10 +61,10 @@ def run_rack(request: RunRequest, live: bool = False) -> RunResult:
         with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log):
             devices: Body = {label: {**properties} for label, properties in rig.snapshot().items()}
             ledger.append(Kind.RUN_STARTED, "", "", {"devices": devices})
-            return _scan(rig, prepared, folder, ledger, [])
+            return _scan(rig, prepared, folder, ledger, [], show)
 
 
-def resume_run(run_dir: Path, live: bool = False) -> RunResult:
+def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
     """Go on after a stop, a fault or a kill; a finished run gives its result again.
 
     Raises:
@@ -82,10 +83,10 @@ def resume_run(run_dir: Path, live: bool = False) -> RunResult:
         ):
             ledger.append(Kind.RUN_RESUMED, "", "", {})
             _sweep(folder, ledger)
-            return _scan(rig, prepared, folder, ledger, done)
+            return _scan(rig, prepared, folder, ledger, done, show)
 
 
-def replay_run(run_dir: Path, out: Path, live: bool = False) -> RunResult:
+def replay_run(run_dir: Path, out: Path, show: Show = nobody) -> RunResult:
     """The road again from kept tiles, without hardware.
 
     Raises:
@@ -103,32 +104,36 @@ def replay_run(run_dir: Path, out: Path, live: bool = False) -> RunResult:
         items = road.buffered(
             replayed_rack(source, folder, prepared.profile, plans.take), FRAMES_AHEAD, "replay"
         )
-        return _read_rack(_desk(prepared, folder, spool, plans), ledger, items, road, [])
+        desk = _desk(prepared, folder, spool, plans, Teller(folder.settings.run, prepared.rack.slots, show))
+        return _read_rack(desk, ledger, items, road, [])
 
 
 def _scan(
-    rig: Rig, prepared: Prepared, folder: RunFolder, ledger: Ledger, done: list[SlideReport]
+    rig: Rig, prepared: Prepared, folder: RunFolder, ledger: Ledger, done: list[SlideReport], show: Show
 ) -> RunResult:
     """The control thread captures while this thread reads; both end together, on every path."""
     spool = Spool(folder.frames, prepared.settings.keep_tiles)
+    teller = Teller(folder.settings.run, prepared.rack.slots, show)
     sys.setswitchinterval(SWITCH_S)
     with Road() as road, _stoppable(rig, ledger):
         plans: Mailbox[Plan | None] = Mailbox(road)
-        captured = _control(rig, prepared, folder, spool, plans)
+        captured = _control(rig, prepared, folder, spool, plans, teller)
         items = road.buffered(captured, FRAMES_AHEAD, "control")
-        return _read_rack(_desk(prepared, folder, spool, plans), ledger, items, road, done)
+        return _read_rack(_desk(prepared, folder, spool, plans, teller), ledger, items, road, done)
 
 
 def _control(
-    rig: Rig, prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Plan | None]
+    rig: Rig, prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Plan | None], teller: Teller
 ) -> Iterator[Item]:
     """Everything that touches hardware happens here, in one thread."""
     with Ledger.open(folder.ledger) as ledger:
-        task = Task(rig, Books(ledger, spool), folder, prepared.region_um, plans.take)
+        task = Task(rig, Books(ledger, spool), folder, prepared.region_um, plans.take, teller.phase)
         yield from capture_rack(task, prepared.rack.slots)
 
 
-def _desk(prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Plan | None]) -> Desk:
+def _desk(
+    prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Plan | None], teller: Teller
+) -> Desk:
     path = prepared.search.path
     return Desk(
         folder=folder,
@@ -138,6 +143,7 @@ def _desk(prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Pl
         search=prepared.search,
         cells=cell_search(path) if path else None,
         tell=plans.put,
+        teller=teller,
     )
 
 
@@ -148,16 +154,18 @@ def _read_rack(
     if desk.cells is not None:
         road.keep(desk.cells)
     reports = list(done)
-    for begun in _begun(items):
-        try:
+    try:
+        for begun in _begun(items):
             tiles = _tiles(items)
             reports.append(_read_one(desk, ledger, begun, tiles, road))
-        except RackscanError as error:
-            log.error("stopped: %s", error, extra={"slide_id": begun.slide.slide_id})
-            write_rack(desk.folder, [*reports, fault_report(desk.folder, begun, str(error))])
-            raise
-        _until_it_left(begun, tiles)
+            desk.teller.finished(reports[-1])
+            _until_it_left(begun, tiles)
+    except RackscanError as error:
+        log.error("stopped: %s", error)
+        write_rack(desk.folder, [*reports, *fault_reports(desk.folder, ledger, str(error))])
+        raise
     ledger.append(Kind.RUN_FINISHED, "", "", {})
+    desk.teller.done()
     return write_rack(desk.folder, reports)
 
 
@@ -167,7 +175,7 @@ def _read_one(
     if begun.plan is None:
         return finish_undecided(desk.folder, ledger, begun)
     watch = Watch()
-    reading = read_slide(desk, begun, begun.plan, watch.passed(tiles), road)
+    reading = read_slide(desk, begun, begun.plan, watch.passed(desk.teller.passed(tiles)), road)
     return finish_slide(desk, ledger, reading, watch)
 
 

@@ -19,6 +19,7 @@ from scanner.model.events import Body, Kind
 from scanner.model.geometry import Affine, Point, Rect
 from scanner.model.plan import Plan
 from scanner.model.profile import Profile
+from scanner.model.progress import Phase
 from scanner.model.report import Outcome
 from scanner.model.slide import RackSlot, Slide
 from scanner.model.tile import EndOfPlan, Tile
@@ -64,6 +65,7 @@ class Task:
     folder: RunFolder
     region_um: Rect | None
     next_plan: Next
+    phase: Callable[[Phase, int | None], None]
 
 
 def capture_rack(task: Task, entries: tuple[RackSlot, ...]) -> Iterator[Item]:
@@ -101,6 +103,7 @@ def _surveyed(task: Task, begun: SlideBegun, earlier: Earlier) -> tuple[SlideBeg
     if begun.plan is None:
         return begun, None
     on_stage = OnStage(begun.slide, begun.located, begun.stage_to_slide, begun.plan, earlier)
+    task.phase(Phase.FOCUSING, None)
     try:
         return begun, begin_scan(task.rig, task.books, on_stage)
     except FocusRefused as refusal:
@@ -201,6 +204,7 @@ def _again(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
 
 def _load(task: Task, slide: Slide, entry: RackSlot) -> None:
     log.info("loading slot %d", slide.slot, extra={"slide_id": slide.slide_id})
+    task.phase(Phase.LOADING, slide.slot)
     retract(task.rig)
     body: Body = {"slot": slide.slot, "preparation": str(slide.preparation), "expected": entry.slide}
     task.books.ledger.append(Kind.SLIDE_LOADED, slide.slide_id, str(slide.slot), body)
@@ -218,6 +222,7 @@ def _look(task: Task, slide: Slide) -> Located | None:
     spec = task.rig.profile.devices.overview
     if task.rig.overview is None or spec is None:
         return None
+    task.phase(Phase.LOCATING, None)
     if task.rig.light is not None:
         task.rig.light.switch(True)
     picture = task.rig.overview.picture()

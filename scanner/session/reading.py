@@ -25,6 +25,7 @@ from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
 from scanner.session.request import Search
+from scanner.session.telling import Teller
 from scanner.storage.facts import TileFinishedFact, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import ImageSpec
@@ -52,6 +53,7 @@ class Desk:
     search: Search
     cells: CellSearch | None
     tell: Callable[[Plan | None], None]
+    teller: Teller
 
 
 @dataclass(slots=True)
@@ -77,7 +79,14 @@ def read_slide(
     name = begun.slide.slide_id
     frame = mosaic_frame(desk.profile, plan)
     replanner = Replanner(desk.profile, begun.stage_to_slide.inverse(), desk.growable)
-    stream = settled(_judge(desk, name, items), replanner, plan, desk.tell)
+    desk.teller.planned(plan)
+
+    def tell(following: Plan | None) -> None:
+        if following is not None:
+            desk.teller.planned(following)
+        desk.tell(following)
+
+    stream = settled(_judge(desk, name, items), replanner, plan, tell)
     places, found = _branches(desk, name, frame, plan, stream, road)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)

@@ -6,10 +6,12 @@ The image says complete, and the ledger that the slide is finished, only when ev
 import time
 from collections.abc import Sequence
 
+from scanner.acquisition.identity import Identity
 from scanner.acquisition.rack import SlideBegun
 from scanner.export.geojson import write_geojson
-from scanner.model.events import Kind
+from scanner.model.events import Event, Kind
 from scanner.model.report import Outcome, Quality, RunResult, Seconds, SlideReport, SlideResult, Verdict
+from scanner.model.slide import Preparation
 from scanner.pipeline.closing import Closing, Reading, close, undecided
 from scanner.review.report import write_report
 from scanner.review.slide_page import write_thumbnail
@@ -60,19 +62,28 @@ def finish_undecided(folder: RunFolder, ledger: Ledger, begun: SlideBegun) -> Sl
     return _told(folder, ledger, report)
 
 
-def fault_report(folder: RunFolder, begun: SlideBegun, words: str) -> SlideReport:
-    """A slide that a fault or a stop interrupted: provisional, until it is resumed."""
-    name = begun.slide.slide_id
+def fault_reports(folder: RunFolder, ledger: Ledger, words: str) -> list[SlideReport]:
+    """The slides that a fault or a stop interrupted: provisional, until the run is resumed."""
+    loaded = {event.slide_id: event for event in ledger.events(Kind.SLIDE_LOADED)}
+    finished = {event.slide_id for event in ledger.events(Kind.SLIDE_FINISHED)}
+    return [
+        _interrupted(folder, ledger, event, words) for name, event in loaded.items() if name not in finished
+    ]
+
+
+def _interrupted(folder: RunFolder, ledger: Ledger, loaded: Event, words: str) -> SlideReport:
+    name = loaded.slide_id
+    identity = ledger.latest(Kind.IDENTITY, name)
     with RunReader.open(folder.root) as reader:
         counts = reader.counts(name)
     report = SlideReport(
-        slot=begun.slide.slot,
+        slot=int(loaded.key),
         slide_id=name,
         outcome=Outcome.RERUN,
         verdict=Verdict.INCOMPLETE,
         tiles=counts,
-        preparation=begun.slide.preparation,
-        accession=begun.slide.accession,
+        preparation=Preparation(str(loaded.body["preparation"])),
+        accession=Identity.model_validate(identity.body).accession if identity else None,
         reasons=(
             words,
             f"{counts.captured} of {counts.planned} tiles are kept: rackscan resume goes on from there",

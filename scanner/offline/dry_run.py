@@ -1,0 +1,133 @@
+"""What would a run take? Tiles, time and disk from the profile's own kinematics; nothing is opened, nothing moves."""
+
+import itertools
+import math
+import shutil
+from pathlib import Path
+
+from scanner.acquisition.locate import field_um
+from scanner.model.base import Value
+from scanner.model.geometry import Point, Rect
+from scanner.model.plan import Grid, grid_over, serpentine
+from scanner.model.profile import FocusStrategy, Profile
+from scanner.model.slide import Preparation
+from scanner.session.request import RunRequest, prepare
+
+SURVEY_FRAMES = 5
+PYRAMID_SHARE = 4 / 3
+
+
+class SlideForecast(Value):
+    """One slide of a dry run. ``disk_bytes`` is what it needs at most, before compression."""
+
+    slot: int
+    slide: str | None
+    tiles: int
+    seconds: float
+    disk_bytes: int
+
+
+class Forecast(Value):
+    """``rackscan run --dry-run``: ``exact`` plans are known; others assume a full deposit, the sample decides."""
+
+    exact: bool
+    slides: tuple[SlideForecast, ...]
+    tiles: int
+    seconds: float
+    disk_bytes: int
+    free_bytes: int
+
+
+def forecast(request: RunRequest) -> Forecast:
+    """What the run would take.
+
+    Raises:
+        BadInput: with every problem that would stop the run; nothing was written.
+    """
+    prepared = prepare(request)
+    slides = []
+    for entry in prepared.rack.slots:
+        cells = _cells(prepared.profile, entry.preparation, prepared.region_um)
+        seconds = scan_seconds(prepared.profile, cells[0], cells[1])
+        disk = _disk_bytes(prepared.profile, len(cells[1]), request.keep_tiles)
+        slides.append(
+            SlideForecast(
+                slot=entry.slot, slide=entry.slide, tiles=len(cells[1]), seconds=seconds, disk_bytes=disk
+            )
+        )
+    return Forecast(
+        exact=prepared.region_um is not None,
+        slides=tuple(slides),
+        tiles=sum(slide.tiles for slide in slides),
+        seconds=sum(slide.seconds for slide in slides),
+        disk_bytes=sum(slide.disk_bytes for slide in slides),
+        free_bytes=_free_bytes(request.out),
+    )
+
+
+def describe(expected: Forecast) -> str:
+    """A forecast in the words of a person."""
+    about = "" if expected.exact else "at most about "
+    lines = [f"slot {s.slot}: {about}{s.tiles} tiles, {s.seconds / 60:.1f} min" for s in expected.slides]
+    needed, free = expected.disk_bytes / 1e9, expected.free_bytes / 1e9
+    lines.append(f"disk: at most {needed:.1f} GB needed, {free:.1f} GB free")
+    return "\n".join([*lines, "nothing was moved or written"])
+
+
+def _cells(
+    profile: Profile, preparation: Preparation, region: Rect | None
+) -> tuple[Grid, list[tuple[int, int]]]:
+    """The grid over the region, or over the whole round deposit, and its fields in scan order."""
+    area = region or preparation.deposit_um
+    grid, rows, cols = grid_over(area, field_um(profile), profile.acquisition.overlap)
+    cells = [(row, col) for row in range(rows) for col in range(cols)]
+    if region is None and preparation.liquid_based:
+        reach = area.w / 2 + max(grid.step_um) / 2
+        cells = [cell for cell in cells if grid.centre(*cell).distance(area.centre) <= reach]
+    return grid, serpentine(cells)
+
+
+def scan_seconds(profile: Profile, grid: Grid, cells: list[tuple[int, int]]) -> float:
+    """Survey and scan without loading, seconds.
+
+    XY and z start when an exposure ends; a readout costs only what outlasts them.
+    """
+    xy, z = profile.measured.xy_kinematics, profile.measured.z_kinematics
+    exposure_s, readout_s = profile.camera.exposure_ms / 1000, _readout_s(profile)
+    z_s = z.value.seconds(profile.active_objective.depth_of_field_um() * 2) if z else 0.0
+    places = [grid.centre(*cell) for cell in cells]
+    steps = [a.distance(b) for a, b in itertools.pairwise(places)]
+    moving_s = sum(max(readout_s, xy.value.seconds(step) if xy else 0.0) for step in steps)
+    strategy = profile.focus.strategy
+    again_s = exposure_s + max(z_s, readout_s) if strategy is FocusStrategy.EVERY_TILE else 0.0
+    return (
+        moving_s
+        + len(cells) * (exposure_s + again_s)
+        + _survey_seconds(profile, places, exposure_s + readout_s + z_s)
+    )
+
+
+def _survey_seconds(profile: Profile, places: list[Point], look_s: float) -> float:
+    if profile.focus.strategy is FocusStrategy.FIXED:
+        return 0.0
+    xy = profile.measured.xy_kinematics
+    points = max(1, round(len(places) / profile.focus.point_spacing_fields**2))
+    apart_um = math.sqrt(len(places) / points) * field_um(profile)[0]
+    return points * (SURVEY_FRAMES * look_s + (xy.value.seconds(apart_um) if xy else 0.0))
+
+
+def _readout_s(profile: Profile) -> float:
+    measured = profile.measured.readout_ms
+    return (measured.value if measured else profile.camera.readout_ms) / 1000
+
+
+def _disk_bytes(profile: Profile, tiles: int, keep_tiles: bool) -> int:
+    camera = profile.camera
+    frame = camera.width_px * camera.height_px * camera.channels * camera.bits // 8
+    image = tiles * frame * (1 - profile.acquisition.overlap) ** 2 * PYRAMID_SHARE
+    return round(image + (tiles * frame if keep_tiles else 0))
+
+
+def _free_bytes(out: Path) -> int:
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    return shutil.disk_usage(there).free
