@@ -105,7 +105,7 @@ def run(
         dry_run=dry_run,
     )
     if dry_run:
-        from scanner.offline.dry_run import describe, forecast
+        from scanner.session.forecast import describe, forecast
 
         expected = forecast(request)
         _emit(expected) if as_json else typer.echo(describe(expected))

@@ -12,9 +12,7 @@ A slide is read from the same stream whether its tiles come from the stage, from
 
 import contextlib
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from scanner.model.plan import Plan
 from scanner.model.report import RunResult, SlideReport
 from scanner.model.tile import EndOfPlan, Tile
 from scanner.pipeline.cell_branch import cell_search
+from scanner.session.forecast import needed_bytes
 from scanner.session.reading import Desk, Watch, read_slide
 from scanner.session.replaying import check_replayable, replayed_rack
 from scanner.session.reporting import fault_reports, finish_slide, finish_undecided, write_rack
@@ -38,7 +37,7 @@ from scanner.storage.log import run_log
 from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.spool import Spool
-from scanner.stream import Mailbox, Road
+from scanner.stream import Mailbox, Road, terminations_interrupt
 
 log = logging.getLogger("scanner.run")
 
@@ -57,10 +56,11 @@ def run_rack(request: RunRequest, show: Show = nobody) -> RunResult:
     """
     prepared = prepare(request)
     with open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig:
-        folder = RunFolder.create(request.out, prepared.settings)
+        folder = RunFolder.create(request.out, prepared.settings, needed_bytes(prepared, request.out))
         with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log):
             devices: Body = {label: {**properties} for label, properties in rig.snapshot().items()}
-            ledger.append(Kind.RUN_STARTED, "", "", {"devices": devices})
+            rack: Body = prepared.rack.model_dump(mode="json")
+            ledger.append(Kind.RUN_STARTED, "", "", {"devices": devices, "rack": rack})
             return _scan(rig, prepared, folder, ledger, [], show)
 
 
@@ -76,7 +76,7 @@ def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
         done = _finished_reports(folder)
         if ledger.latest(Kind.RUN_FINISHED) is not None:
             return write_rack(folder, done)
-        prepared = reopen(folder.settings)
+        prepared = reopen(folder.settings, ledger)
         with (
             open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig,
             run_log(folder.log),
@@ -95,7 +95,8 @@ def replay_run(run_dir: Path, out: Path, show: Show = nobody) -> RunResult:
     """
     source = RunFolder.open(run_dir)
     check_replayable(source)
-    prepared = reopen(source.settings)
+    with Ledger.read(source.ledger) as facts:
+        prepared = reopen(source.settings, facts)
     folder = RunFolder.create(out, source.settings.model_copy(update={"keep_tiles": False}))
     spool = Spool(source.frames, keep=True)
     with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log), Road() as road:
@@ -164,9 +165,10 @@ def _read_rack(
         log.error("stopped: %s", error)
         write_rack(desk.folder, [*reports, *fault_reports(desk.folder, ledger, str(error))])
         raise
+    result = write_rack(desk.folder, reports)
     ledger.append(Kind.RUN_FINISHED, "", "", {})
     desk.teller.done()
-    return write_rack(desk.folder, reports)
+    return result
 
 
 def _read_one(
@@ -202,7 +204,7 @@ def _tiles(items: Iterator[Item]) -> Iterator[Tile | EndOfPlan]:
 @contextlib.contextmanager
 def _stoppable(rig: Rig, ledger: Ledger) -> Iterator[None]:
     """Ctrl-C or a termination signal stops the stage, turns the light off and keeps everything captured."""
-    with _terminations_interrupt():
+    with terminations_interrupt():
         try:
             yield
         except KeyboardInterrupt as interrupt:
@@ -214,18 +216,6 @@ def _stoppable(rig: Rig, ledger: Ledger) -> Iterator[None]:
         except BaseException:
             rig.stop()
             raise
-
-
-@contextlib.contextmanager
-def _terminations_interrupt() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _finished_reports(folder: RunFolder) -> list[SlideReport]:

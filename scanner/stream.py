@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -349,6 +349,19 @@ def _close(source: object) -> None:
     close = getattr(source, "close", None)
     if close is not None:
         close()
+
+
+@contextmanager
+def terminations_interrupt() -> Iterator[None]:
+    """In the main thread a termination signal is a ``KeyboardInterrupt``, like Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _lower_priority(nice: int) -> None:

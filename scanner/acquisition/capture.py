@@ -6,7 +6,7 @@ never taken again by the same plan.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scanner.acquisition.acquire import Captured, Missed, Session, acquire
 from scanner.acquisition.earlier import Earlier
@@ -55,7 +55,7 @@ def capture(
     plan: Plan | None = on_stage.plan
     while plan is not None:
         books.ledger.append(Kind.PLAN, name, plan_key(plan.number), plan_to_body(plan))
-        yield from on_stage.earlier.recalled(plan, books.spool)
+        yield from _recalled(session, books, on_stage, plan)
         yield from _take(session, books, on_stage, plan)
         books.ledger.append(Kind.PLAN_CAPTURED, name, plan_key(plan.number), _times(session))
         yield EndOfPlan(plan.number, time.perf_counter())
@@ -74,7 +74,8 @@ def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
     if rig.light is not None:
         rig.light.switch(True)
     clock = FloorClock(rig.profile)
-    seen = watched(rig, clock)
+    steerable = rig if rig.profile.measured.z_sign is not None else replace(rig, z=None)
+    seen = watched(steerable, clock)
     started_s = time.perf_counter()
     slide_to_stage = on_stage.stage_to_slide.inverse()
     with clock.focusing():
@@ -82,6 +83,13 @@ def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
             seen, clock, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
         )
     return Session(seen, slide_to_stage, focusing, clock, started_s)
+
+
+def _recalled(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:
+    """The tiles of an earlier session; reading them again is no scanning."""
+    begun_s = time.perf_counter()
+    yield from on_stage.earlier.recalled(plan, books.spool)
+    session.clock.excuse(time.perf_counter() - begun_s)
 
 
 def _take(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:
@@ -125,5 +133,5 @@ def _record_missed(books: Books, slide: Slide, plan: Plan, missed: Missed) -> No
 
 def _times(session: Session) -> Body:
     clock = session.clock
-    scan_s = time.perf_counter() - session.started_s
+    scan_s = time.perf_counter() - session.started_s - clock.excused_s
     return {"scan_s": scan_s, "floor_s": clock.total_s, "focus_s": clock.focus_s, "frames": clock.frames}

@@ -29,6 +29,7 @@ class FloorClock:
         self._xy = measured.xy_kinematics.value if measured.xy_kinematics else None
         self._z = measured.z_kinematics.value if measured.z_kinematics else None
         self.total_s, self.focus_s, self.frames = total_s, focus_s, frames
+        self.excused_s = 0.0
         self._focusing = False
         self._under_way_s = 0.0
         self._moving = 0
@@ -66,6 +67,10 @@ class FloorClock:
     def frame_read(self) -> None:
         """The caller has the frame; a move that begins now waited for it."""
         self._decided = self._moving == 0
+
+    def excuse(self, seconds: float) -> None:
+        """Time in which the rig had nothing to do: it is no part of the scan."""
+        self.excused_s += seconds
 
     def settle(self) -> None:
         """Book what happened since the last exposure; call it after the last frame."""

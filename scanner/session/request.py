@@ -14,10 +14,12 @@ from detection.package import DetectorPackage
 from detection.record import EvaluationRecord, matching, read_records
 from scanner.acquisition.locate import plan_slide
 from scanner.errors import BadInput, Problem
+from scanner.model.events import Kind
 from scanner.model.geometry import Rect
 from scanner.model.profile import Profile
 from scanner.model.slide import Rack, RackSlot, Slide
 from scanner.pipeline.verdict import rig_hash
+from scanner.storage.ledger import LedgerProtocol
 from scanner.storage.profiles import read_profile
 from scanner.storage.racks import read_rack
 from scanner.storage.run_folder import FrozenFile, RunSettings, new_run_id, problems_with
@@ -95,13 +97,14 @@ def prepare(request: RunRequest) -> Prepared:
     return Prepared(profile, request.profile, rack, request.region_um, search, settings, values)
 
 
-def reopen(settings: RunSettings) -> Prepared:
-    """The same request again, from a run folder.
+def reopen(settings: RunSettings, ledger: LedgerProtocol) -> Prepared:
+    """The same request again, from a run folder; which slides lie where, the ledger knows.
 
     Raises:
         BadInput: the profile was changed since the run began, or what it needs is gone.
     """
-    if settings.profile is None or settings.rack is None:
+    rack = _rack_of(ledger) or settings.rack
+    if settings.profile is None or rack is None:
         raise BadInput.one("this run has no rig to go on with", "a replay is run again as a whole")
     path = Path(settings.profile.path)
     if FrozenFile.of(path).sha256 != settings.profile.sha256:
@@ -113,7 +116,7 @@ def reopen(settings: RunSettings) -> Prepared:
         mend = "put the detector back as it was, or begin a new run"
         raise BadInput.one("the detector was changed since this run began", mend, file=str(settings.detector))
     search = _with_record(package, profile, path)
-    return Prepared(profile, path, settings.rack, _region(settings), search, settings, run_values(settings))
+    return Prepared(profile, path, rack, _region(settings), search, settings, run_values(settings))
 
 
 def run_values(settings: RunSettings) -> dict[str, str]:
@@ -124,6 +127,17 @@ def run_values(settings: RunSettings) -> dict[str, str]:
     if isinstance(specimens, list) and specimens:
         values["specimen"] = ";".join(map(str, specimens))
     return values
+
+
+def _without_identities(rack: Rack) -> Rack:
+    """Slots and preparations only: who a slide is stays in the ledger and the local report."""
+    return Rack(slots=tuple(entry.model_copy(update={"slide": None}) for entry in rack.slots))
+
+
+def _rack_of(ledger: LedgerProtocol) -> Rack | None:
+    started = ledger.latest(Kind.RUN_STARTED)
+    rack = started.body.get("rack") if started else None
+    return Rack.model_validate(rack) if rack else None
 
 
 def _try(problems: list[Problem], read: Callable[[], T]) -> T | None:
@@ -214,7 +228,7 @@ def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search)
         begun=datetime.now(UTC),
         profile=FrozenFile.of(request.profile),
         cfg=FrozenFile.of(request.profile.parent / profile.devices.cfg),
-        rack=rack,
+        rack=_without_identities(rack),
         detector=str(search.path) if search.path else None,
         detector_hash=search.package.hash if search.package else None,
         keep_tiles=request.keep_tiles,

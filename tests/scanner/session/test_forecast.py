@@ -8,7 +8,7 @@ import pytest
 
 from scanner import cli
 from scanner.model.geometry import Rect
-from scanner.offline.dry_run import Forecast, describe, forecast
+from scanner.session.forecast import Forecast, describe, forecast
 from scanner.session.request import RunRequest
 
 PROFILE = Path(__file__).parents[3] / "hardware_profiles" / "simulated.yaml"

@@ -10,8 +10,8 @@ from scanner.model.base import Value
 from scanner.model.geometry import Point, Rect
 from scanner.model.plan import Grid, grid_over, serpentine
 from scanner.model.profile import FocusStrategy, Profile
-from scanner.model.slide import Preparation
-from scanner.session.request import RunRequest, prepare
+from scanner.model.slide import Preparation, RackSlot
+from scanner.session.request import Prepared, RunRequest, prepare
 
 SURVEY_FRAMES = 5
 PYRAMID_SHARE = 4 / 3
@@ -44,24 +44,36 @@ def forecast(request: RunRequest) -> Forecast:
     Raises:
         BadInput: with every problem that would stop the run; nothing was written.
     """
-    prepared = prepare(request)
-    slides = []
-    for entry in prepared.rack.slots:
-        cells = _cells(prepared.profile, entry.preparation, prepared.region_um)
-        seconds = scan_seconds(prepared.profile, cells[0], cells[1])
-        disk = _disk_bytes(prepared.profile, len(cells[1]), request.keep_tiles)
-        slides.append(
-            SlideForecast(
-                slot=entry.slot, slide=entry.slide, tiles=len(cells[1]), seconds=seconds, disk_bytes=disk
-            )
-        )
+    return forecast_of(prepare(request), request.out)
+
+
+def forecast_of(prepared: Prepared, out: Path) -> Forecast:
+    """What a request that can be done would take."""
+    slides = tuple(_slide(prepared, entry) for entry in prepared.rack.slots)
     return Forecast(
         exact=prepared.region_um is not None,
-        slides=tuple(slides),
+        slides=slides,
         tiles=sum(slide.tiles for slide in slides),
         seconds=sum(slide.seconds for slide in slides),
         disk_bytes=sum(slide.disk_bytes for slide in slides),
-        free_bytes=_free_bytes(request.out),
+        free_bytes=_free_bytes(out),
+    )
+
+
+def needed_bytes(prepared: Prepared, out: Path) -> int:
+    """What must be free before a run begins; 0 for a picture as specimen, whose size only its rig knows."""
+    return 0 if "specimen" in prepared.run_values else forecast_of(prepared, out).disk_bytes
+
+
+def _slide(prepared: Prepared, entry: RackSlot) -> SlideForecast:
+    profile = prepared.profile
+    grid, cells = _cells(profile, entry.preparation, prepared.region_um)
+    return SlideForecast(
+        slot=entry.slot,
+        slide=entry.slide,
+        tiles=len(cells),
+        seconds=scan_seconds(profile, grid, cells),
+        disk_bytes=_disk_bytes(profile, len(cells), prepared.settings.keep_tiles),
     )
 
 
