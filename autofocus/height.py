@@ -17,7 +17,7 @@ _GRID_STEP_OF_WIDTH = 0.1
 _REACH_OF_SIGMA = 3.0
 # weak blocks are many and strong ones few: without this, blocks far out of focus are taken for strong ones
 _SIZE_PRIOR_POWER = 1.0
-_MISFIT_LOG = 0.1
+_MISFIT_LOG = 0.15
 _MISFIT_REACH_OF_WIDTH = 0.7
 _TOTAL_NOISE_LOG = 0.01
 

@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 FLAT_RATIO = 1.1
 FLAT_OVER_WIDTHS = 1.5
 SECOND_PEAK = 0.6
+SPREAD_MARGIN = 1.25
 TEACHING_BLOCKS = 24
 TEACHER_OF_NOISE = 30
 VERIFIED_LEAST = 0.8
@@ -278,7 +279,7 @@ def _inside(z_um: float, looks: Sequence[Look], margin_um: float) -> bool:
 
 def block_sigma_um(sigma_um: float, template: FocusTemplate) -> float:
     """Single blocks scatter around the height of their field by more than the field does around the map."""
-    return float(np.hypot(sigma_um, template.spread_um))
+    return float(np.hypot(sigma_um, SPREAD_MARGIN * template.spread_um))
 
 
 def _block_noise(blocks: FloatArray) -> float:

@@ -14,6 +14,7 @@ DARK_LEVEL = 0.02
 # a nucleus of 10 µm, 15 µm out of focus at NA 0.75, still takes about 3 % of the light
 LEAST_CONTRAST = 0.015
 SAMPLE_SCALE_PX = 8
+FLAT_FIELD_SAMPLES = 997
 LEAST_SAMPLE_AREA_PX = 4 * SAMPLE_SCALE_PX**2
 
 
@@ -59,7 +60,7 @@ def _light_fault(gray: Gray) -> str:
 
 
 def _has_sample(gray: Gray) -> bool:
-    small = _relative(gray)
+    small = _flattened(_relative(gray))
     around = cv2.GaussianBlur(small, (0, 0), 8.0)
     contrast = np.abs(cv2.GaussianBlur(small, (0, 0), 1.0) - around)
     # averaging 8 × 8 px and the Gaussian on top leave about a thirtieth of the pixel noise
@@ -71,3 +72,20 @@ def _relative(gray: Gray) -> NDArray[np.float32]:
     rows, columns = (max(1, side // SAMPLE_SCALE_PX) for side in gray.shape)
     small = cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(background(gray))
+
+
+def _flattened(relative: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Minus the illumination: a quadratic surface through whatever is not darker than it, found in three rounds."""
+    y, x = (
+        axis.ravel() for axis in np.mgrid[-1 : 1 : relative.shape[0] * 1j, -1 : 1 : relative.shape[1] * 1j]
+    )
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    values = relative.ravel().astype(float)
+    few = slice(None, None, max(1, values.size // FLAT_FIELD_SAMPLES))
+    kept = np.ones(values[few].shape, np.bool_)
+    for _ in range(3):
+        surface = np.linalg.lstsq(terms[few][kept], values[few][kept])[0]
+        light = values[few] > terms[few] @ surface - LEAST_CONTRAST
+        kept = light if np.count_nonzero(light) > 2 * terms.shape[1] else kept
+    flat: NDArray[np.float32] = (values - terms @ surface).reshape(relative.shape).astype(np.float32)
+    return flat

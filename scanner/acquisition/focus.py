@@ -32,6 +32,9 @@ LEAST_PLANES = 2
 MOST_PLANES = 4
 RETAKE_PLANES = 3
 RETAKE_SIGMA_UM = 0.5
+SECOND_LOOK_PLANES = 7
+SECOND_LOOK_STEP_OF_DEPTH = 1.5
+SECOND_LOOK_SIGMA_UM = 2.0
 
 
 def begin_focus(
@@ -89,18 +92,23 @@ class TileFocusing:
         self._map: FocusMap | None = known.focus_map if known else None
         self._drift = Drift()
         self._since_last = 1
+        self._unanswered: set[int] = set()
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
         """The heights (z µm) to expose, ascending.
 
-        A tile that is taken again is exposed around the height its own curve asked for.
+        A tile that is taken again is exposed around the height its own curve asked for, or over a wider range
+        where it gave no answer.
         """
         z_um, sigma_um = self.predict(tile)
         if self._map is None or self._spec.strategy is not FocusStrategy.EVERY_TILE:
             return (z_um,)
         step_um = PLANE_STEP_OF_DEPTH * self._depth_um
-        wanted = math.ceil(2 * COVERED_SIGMAS * sigma_um / step_um)
-        count = RETAKE_PLANES if tile.z_um is not None else min(max(wanted, LEAST_PLANES), MOST_PLANES)
+        count = min(max(math.ceil(2 * COVERED_SIGMAS * sigma_um / step_um), LEAST_PLANES), MOST_PLANES)
+        if tile.z_um is not None:
+            count = RETAKE_PLANES
+        elif tile.tile in self._unanswered:
+            count, step_um = SECOND_LOOK_PLANES, SECOND_LOOK_STEP_OF_DEPTH * self._depth_um
         return tuple(z_um + step_um * (n - (count - 1) / 2) for n in range(count))
 
     def predict(self, tile: PlannedTile) -> tuple[float, float]:
@@ -110,7 +118,8 @@ class TileFocusing:
         if self._map is None:
             return self._spec.start_um, math.inf
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
-        return z_um + self._drift.z_um, math.hypot(sigma_um, self._drift.sigma_um)
+        doubt_um = SECOND_LOOK_SIGMA_UM if tile.tile in self._unanswered else self._drift.sigma_um
+        return z_um + self._drift.z_um, math.hypot(sigma_um, doubt_um)
 
     def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
         """Which frame to keep (the nearest to the tile's own height) and what is known of its focus."""
@@ -124,6 +133,8 @@ class TileFocusing:
         A tile that is taken again has spoken before.
         """
         self._since_last += 1
+        if focus.state is FocusState.UNMEASURED:
+            self._unanswered.add(tile.tile)
         if self._map is None or focus.best_z_um is None or tile.z_um is not None:
             return
         if focus.state is FocusState.UNREADABLE or not math.isfinite(focus.sigma_um):

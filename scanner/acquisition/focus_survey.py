@@ -157,17 +157,23 @@ class _UnderWay:
 
 
 def survey_places(tiles: Sequence[PlannedTile], spacing_fields: float) -> list[PlannedTile]:
-    """Fields to focus on, about one in ``spacing_fields``², at least five and at most eighty.
+    """Fields to focus on, about one in ``spacing_fields``², five at least and hardly more than eighty.
 
     The first is in the middle, where sample is likely; the others follow in short steps from there.
     """
     count = min(max(math.ceil(len(tiles) / spacing_fields**2), LEAST_POINTS), MOST_POINTS, len(tiles))
-    step = max(1.0, math.sqrt(len(tiles) / count)) if count else 1.0
-    by_cell: dict[tuple[int, int], list[PlannedTile]] = {}
+    step = math.sqrt(len(tiles) / count) if count else 1.0
+    while len(groups := _groups(tiles, step)) < count:
+        step *= 0.9
+    return list(_from_the_middle([_middle(group) for group in groups]))
+
+
+def _groups(tiles: Sequence[PlannedTile], step: float) -> list[list[PlannedTile]]:
+    """The tiles of every square of ``step`` fields that holds any."""
+    by_square: dict[tuple[int, int], list[PlannedTile]] = {}
     for tile in tiles:
-        by_cell.setdefault((math.floor(tile.row / step), math.floor(tile.col / step)), []).append(tile)
-    chosen = [_middle(group) for _, group in sorted(by_cell.items())]
-    return list(_from_the_middle(chosen))
+        by_square.setdefault((math.floor(tile.row / step), math.floor(tile.col / step)), []).append(tile)
+    return [group for _, group in sorted(by_square.items())]
 
 
 def _middle(group: Sequence[PlannedTile]) -> PlannedTile:
