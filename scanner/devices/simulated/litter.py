@@ -148,7 +148,8 @@ def _thread(
     turns = np.cumsum(rng.normal(0, 0.22, steps)) + rng.uniform(0, 2 * math.pi)
     step = length_um / steps / um_per_px
     path = np.cumsum(np.stack([step * np.cos(turns), step * np.sin(turns)], 1), axis=0)
-    path += np.array(plane.shape[::-1]) / 2 - path.mean(0)
+    reach = max(0.0, min(plane.shape) / 2 - length_um / um_per_px / 2)
+    path += np.array(plane.shape[::-1]) / 2 - path.mean(0) + rng.uniform(-reach, reach, 2)
     line = np.zeros(plane.shape, np.uint8)
     points = np.round(path * 8).astype(np.int32)[:, None, :]
     cv2.polylines(line, [points], False, 255, max(1, round(width_um / um_per_px)), cv2.LINE_AA, 3)

@@ -69,9 +69,9 @@ RECIPES: dict[CellClass, Recipe] = {
         group=(1, 6),
     ),
     CellClass.SCC: Recipe(
-        (27, 7), (12.0, 2.8), (1.5, 0.3), 0.45, 0.2, 2.2, 1.15, pink=0.5, angular=0.6, tail=0.6, group=(1, 3)
+        (27, 7), (12.0, 2.8), (1.5, 0.3), 0.4, 0.13, 2.2, 1.15, pink=0.5, angular=0.6, tail=0.6, group=(1, 3)
     ),
     CellClass.AGC: Recipe(
-        (16, 2.5), (10.2, 1.4), (1.15, 0.2), 0.3, 0.06, 1.5, angular=0.3, eccentric=0.45, group=(4, 14)
+        (16, 2.5), (10.2, 1.4), (1.15, 0.2), 0.3, 0.06, 1.5, angular=0.3, eccentric=0.45, group=(4, 18)
     ),
 }

@@ -238,11 +238,24 @@ def _place(
 
 
 def _random_palette(rng: np.random.Generator) -> Palette:
+    """Stains of another laboratory: from blue to blue-green, from pink to orange, from blue to gray nuclei."""
     base = Palette()
-    return Palette(_moved(rng, base.blue), _moved(rng, base.pink), _moved(rng, base.nuclear))
+    blue, pink, nuclear = (
+        _moved(rng, stain, towards)
+        for stain, towards in (
+            (base.blue, (0.56, 0.17, 0.16)),
+            (base.pink, (0.06, 0.36, 0.48)),
+            (base.nuclear, (0.74, 0.66, 0.44)),
+        )
+    )
+    return Palette(blue, pink, nuclear)
 
 
-def _moved(rng: np.random.Generator, od: tuple[float, float, float]) -> tuple[float, float, float]:
-    """A stain of another laboratory."""
-    r, g, b = (float(v) for v in np.clip(np.array(od) * rng.lognormal(0, 0.22, 3), 0.01, 2))
+def _moved(
+    rng: np.random.Generator, od: tuple[float, float, float], towards: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """A stain somewhere between two, and a little beside."""
+    share = float(rng.beta(0.8, 0.8))
+    mixed = (1 - share) * np.array(od) + share * np.array(towards)
+    r, g, b = (float(v) for v in np.clip(mixed * rng.lognormal(0, 0.15, 3), 0.01, 2))
     return r, g, b
