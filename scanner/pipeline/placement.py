@@ -68,7 +68,7 @@ class Placement:
     ``rows_later`` whole rows further: frozen at once it would tear where a third joins it to the rest only later.
     """
 
-    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 2) -> None:
+    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 3) -> None:
         """``tile_px`` is (h, w); ``rows_later`` None waits for ``finish``, for grids that are all there at once."""
         self._still_px = min(tile_px) / 8
         self._prior = prior

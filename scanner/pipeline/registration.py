@@ -17,17 +17,15 @@ from scanner.pipeline.refinement import Plane, Refined, float32, refine
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-PEAK, ALIGNED, SECOND = (
-    0.55,
-    0.55,
-    0.9,
-)  # measured on sparse cytology: right ones score above .69, wrong ones below .47
+PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.9  # measured on sparse cytology, see docs/decisions
 NOISE_SHARE = (
     0.5  # of the noise's energy in the norms: empty glass scores low, thin overlaps are not punished
 )
 SIGNIFICANCE = 6.0  # a peak must stand this many standard deviations above chance
 GRAIN_PX2 = 9.0  # binned pixels that carry one independent value: thin overlaps are judged by it
 HIGH_PASS_PX = 17
+WIDER = 1.5  # once more and this much further where a good match lies at the edge
+AT_EDGE = "the best match lies at the edge of the search"
 THIN_PX = 48  # overlaps thinner than this are not binned
 
 
@@ -96,10 +94,21 @@ def register(
         first: (h, w) or (h, w, 3), uint8 or uint16; of colour the green channel is used.
         tile: the same format; the sizes may differ.
         expected: top-left of ``tile`` minus top-left of ``first``, px.
-        search_px: how far the answer may lie from ``expected`` on each axis.
+        search_px: how far the answer may lie from ``expected`` on each axis; a good match at the edge is followed
+            half as far again.
         noise_dn: standard deviation of the camera's noise in a pixel, see ``noise_of``.
     """
-    overlap = _windows(_plane(first), _plane(tile), expected, search_px)
+    planes = _plane(first), _plane(tile)
+    found = _attempt(*planes, expected, search_px, noise_dn)
+    if found.reason == AT_EDGE and found.peak >= PEAK:
+        return _attempt(*planes, expected, WIDER * search_px, noise_dn)
+    return found
+
+
+def _attempt(
+    first: Image, second: Image, expected: Point, search_px: float, noise_dn: float
+) -> PairMeasurement:
+    overlap = _windows(first, second, expected, search_px)
     if overlap is None:
         return _refused(expected, "the tiles do not overlap")
     noise = max(NOISE_SHARE * noise_dn, 0.3)
@@ -107,7 +116,7 @@ def register(
     if coarse is None:
         return _refused(expected, "the overlap is too thin")
     if not coarse.inside:
-        return _refused(expected, "the best match lies at the edge of the search", coarse)
+        return _refused(expected, AT_EDGE, coarse)
     if coarse.value < max(PEAK, coarse.needed):
         return _refused(expected, "no texture that matches", coarse)
     return _refined(overlap, coarse, expected, noise)

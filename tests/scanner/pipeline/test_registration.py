@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,6 +78,23 @@ def test_empty_glass_is_never_matched_even_with_shading(seed: int) -> None:
 def test_a_shift_beyond_the_search_is_not_answered_with_another_one() -> None:
     found = register(*pair(204.4, -3.2), Point(204.4 - 24, 10), 8, NOISE)
     assert not found.accepted
+
+
+def test_a_good_match_at_the_edge_of_the_search_is_followed() -> None:
+    found = register(*pair(204.4, -3.2), Point(204.4 - 10, -3.2), 10, NOISE)
+    assert found.accepted, found.reason
+    assert abs(found.dx_px - 204.4) < 0.1
+
+
+def test_one_small_cell_on_noisy_glass_is_placed_truly_and_called_less_sure() -> None:
+    sheet = np.full((700, 700), 230, np.float32)
+    cv2.circle(sheet, (325, 200), 5, 90.0, -1)
+    sheet = np.asarray(cv2.GaussianBlur(sheet, (0, 0), 1.2), np.float32)
+    found = register(cut_tile(sheet, 100, 100, 1), cut_tile(sheet, 304.4, 96.8, 2), Point(208, 0), 16, NOISE)
+    many = register(*pair(204.4, -3.2), Point(208, 0), 16, NOISE)
+    assert found.accepted, found.reason
+    assert np.hypot(found.dx_px - 204.4, found.dy_px + 3.2) < 0.3
+    assert found.sigma_px > many.sigma_px
 
 
 def test_a_pattern_that_repeats_within_the_search_is_refused() -> None:
