@@ -174,9 +174,9 @@ def _with_record(package: DetectorPackage | None, profile: Profile, profile_path
 
 
 def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
-    if request.rack is not None:
-        return read_rack(request.rack)
     held = profile.devices.loader.slots if profile else None
+    if request.rack is not None:
+        return read_rack(request.rack, held)
     count = request.slides if request.slides is not None else (len(request.specimens) or held)
     if count is None:
         return None
