@@ -23,6 +23,7 @@ from scanner.storage.reader import RunReader
 Index = int | slice
 Floats = NDArray[np.float64]
 LEAST_POINT_UM = 12.0
+RED = (0.89, 0.14, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,14 @@ class OutlineLayer:
 
 @dataclass(frozen=True, slots=True)
 class PointLayer:
-    """Findings, best first: (n, 2) places (y, x) slide µm, (n,) diameters in µm, and their features."""
+    """Findings, best first: (n, 2) places (y, x) slide µm, (n,) diameters in µm, their features.
+
+    ``colours`` (n, 4) RGBA 0..1: the lower the score, the fainter.
+    """
 
     places_um: Floats
     diameters_um: Floats
+    colours: Floats
     features: Mapping[str, NDArray[np.generic]]
 
 
@@ -199,5 +204,6 @@ def _points(reader: RunReader, slide_id: str) -> PointLayer:
     return PointLayer(
         np.stack([found.y_um, found.x_um], axis=1),
         np.maximum(np.maximum(found.w_px, found.h_px) * um * 1.3, LEAST_POINT_UM),
+        np.stack([*(np.full(len(found), c) for c in RED), np.clip(0.15 + found.score, 0, 1)], axis=1),
         {"rank": found.rank, "class": found.name, "score": found.score, "tile": found.tile},
     )

@@ -51,8 +51,14 @@ class RunView:
         self.viewer.reset_view()
 
     def refresh(self) -> None:
-        """Show what came since the last look; cheap when nothing did."""
+        """Show what came since the last look; cheap when nothing did.
+
+        Who watches the newest slide is taken along to the next one.
+        """
+        newest = self.rack.count() - 1
         self._list_slides()
+        if self.rack.currentRow() == newest < self.rack.count() - 1:
+            self.rack.setCurrentRow(self.rack.count() - 1)
         row = self.rack.currentRow()
         if 0 <= row < len(self._ids) and slide_state(self.reader, self._ids[row]) != self._state:
             self._fill(self._ids[row])
@@ -150,7 +156,7 @@ def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
     viewer.add_vectors(
         layers.tiles.segments,
         name="tiles",
-        edge_color=layers.tiles.colours,
+        edge_color=layers.tiles.colours if len(layers.tiles.colours) else "white",
         edge_width=4,
         vector_style="line",
         opacity=0.8,
@@ -162,7 +168,7 @@ def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
         features=dict(findings.features),
         size=findings.diameters_um,
         face_color="transparent",
-        border_color="#e2231a",
+        border_color=findings.colours if len(findings.colours) else "red",
         border_width=0.06,
         units=units,
     )
@@ -172,10 +178,13 @@ def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
     """New data into the layers that are there; the view stays where the person put it."""
     tiles, points = viewer.layers["tiles"], viewer.layers["findings"]
     tiles.data = layers.tiles.segments
-    tiles.edge_color = layers.tiles.colours
+    if len(layers.tiles.colours):
+        tiles.edge_color = layers.tiles.colours
     points.data = layers.findings.places_um
     points.features = dict(layers.findings.features)
-    points.size = layers.findings.diameters_um
+    if len(layers.findings.colours):
+        points.size = layers.findings.diameters_um
+        points.border_color = layers.findings.colours
     viewer.layers["slide"].refresh()
 
 

@@ -1,11 +1,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from scanner.model.events import Kind
+from scanner.review.layers import OutlineLayer
+from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import SHARD_PX
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
@@ -76,3 +80,28 @@ def test_what_is_written_during_the_scan_shows_at_the_next_look(
     shown._state = ()
     shown.refresh()
     assert (np.asarray(layer.data[top]) == 60).all()
+
+
+def test_who_watches_the_newest_slide_is_taken_along_to_the_next(
+    shown: "RunView", finished_run: RunFolder
+) -> None:
+    shown.rack.setCurrentRow(3)
+    ledger = Ledger.open(finished_run.ledger)
+    ledger.append(Kind.SLIDE_LOADED, slide_id(5, finished_run.settings.run), "", {"slot": 5})
+    ledger.close()
+    shown.refresh()
+    assert shown.rack.currentRow() == 4
+    assert len(shown.viewer.layers) == 0
+
+
+def test_an_image_without_a_tile_can_be_shown_and_filled(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(0)
+    assert shown.shown is not None
+    full = shown.shown
+    none = OutlineLayer(np.zeros((0, 2, 2)), np.zeros((0, 4)))
+    shown.viewer.layers.clear()
+    viewer_module.add_layers(shown.viewer, replace(full, tiles=none))
+    assert len(shown.viewer.layers["tiles"].data) == 0
+    viewer_module.update_layers(shown.viewer, full)
+    assert len(shown.viewer.layers["tiles"].data) == len(full.tiles.segments)
+    viewer_module.update_layers(shown.viewer, replace(full, tiles=none))
