@@ -77,7 +77,7 @@ class SlideUnderCamera:
         z_um = self._slide.surface.height(*centre_um) + defocus_um
         raw = self._camera.expose(self._slide, centre_um, z_um, EXPOSURE_MS, self._exposures)
         self._exposures += 1
-        rgb = np.clip(raw * self._gain + 0.5, 0, 255).astype(np.uint8)
+        rgb = np.asarray(cv2.multiply(raw, self._gain, dtype=cv2.CV_8U), dtype=np.uint8)
         u, v = self.grid.from_slide(*centre_um)
         corner = (round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2))
         boxes, classes = self._inside(corner)
