@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.devices.simulated.optics import defocus_sigma_px
-from scanner.devices.simulated.planes import check_specimen, open_planes
+from scanner.devices.simulated.planes import check_specimen, open_planes, small_picture
 from scanner.devices.simulated.specimen import (
     DEPOSIT_CENTRE_UM,
     OVERVIEW_SHAPE,
@@ -19,12 +19,11 @@ from scanner.devices.simulated.specimen import (
 )
 from scanner.devices.simulated.textures import FloatImage
 from scanner.devices.simulated.truth import TruthObject
-from scanner.errors import BadInput
+from scanner.storage.images import StoredImage
 
 _BLOCK_PX = 512
-_BLOCKS_KEPT = 400
+_BLOCKS_KEPT = 240
 _THUMBNAIL_PX = 1500
-_LARGEST_UM = (52_000.0, 25_000.0)
 _WIDEST_BLUR_PX = 25.0
 _OD = (-np.log((np.arange(256) + 0.5) / 255.5)).clip(0).astype(np.float32)
 
@@ -42,7 +41,7 @@ class PictureSlide:
         grid: the camera that will look at it.
 
     Raises:
-        BadInput: where the image cannot be read, has no scale, or does not fit on the glass.
+        BadInput: where the image cannot be read, has no scale, or is larger than the clear glass.
     """
 
     def __init__(self, path: Path, um_per_px: float | None, z_step_um: float, grid: CameraGrid) -> None:
@@ -53,14 +52,10 @@ class PictureSlide:
         self._um_per_px = um_per_px or self._planes[0].um_per_px or math.nan
         self._size = (self._planes[0].width_px, self._planes[0].height_px)
         w_um, h_um = (side * self._um_per_px for side in self._size)
-        if w_um > _LARGEST_UM[0] or h_um > _LARGEST_UM[1]:
-            problem = (
-                f"is {w_um / 1000:.1f} × {h_um / 1000:.1f} mm large, more than the clear glass of a slide"
-            )
-            raise BadInput.one(problem, "give a smaller image or another scale", str(path), "World.Specimens")
         self._corner_um = (DEPOSIT_CENTRE_UM[0] - w_um / 2, DEPOSIT_CENTRE_UM[1] - h_um / 2)
         self.surface = Surface(0.0, bow_um=0.0)
-        self._thumbnail = self._shrunk()
+        self._bits = _depth(self._planes[len(self._planes) // 2])
+        self._thumbnail = self._shrunk(path)
         self._white = _white(self._thumbnail)
         self._blocks: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
         self._prepare()
@@ -161,7 +156,7 @@ class PictureSlide:
         if (high <= low).any():
             return np.full((_BLOCK_PX, _BLOCK_PX, 3), 255, np.uint8)
         x, y, w, h = (int(value) for value in (*low, *(high - low)))
-        source = rgb8(self._planes[plane].read(x, y, w, h))
+        source = rgb8(self._planes[plane].read(x, y, w, h), self._bits)
         move[:, 2] -= low
         shrink = float(np.hypot(move[0, 0], move[1, 0]))
         if shrink > 1.2:
@@ -190,28 +185,36 @@ class PictureSlide:
         table = np.clip(levels + 0.5, 0, 255).astype(np.uint8)[None]
         return np.asarray(cv2.LUT(pixels, table), np.uint8)
 
-    def _shrunk(self) -> NDArray[np.uint8]:
+    def _shrunk(self, path: Path) -> NDArray[np.uint8]:
         """(h, w, 3) uint8: the middle plane, small, read in strips so that any size fits."""
+        ready = None if path.is_dir() else small_picture(path, _THUMBNAIL_PX // 2)
+        if ready is not None:
+            return rgb8(ready, self._bits)
         w, h = self._size
         factor = min(1.0, _THUMBNAIL_PX / max(w, h))
         strip = 512 if factor < 1 else h
         image = self._planes[len(self._planes) // 2]
         rows = []
         for top in range(0, h, strip):
-            part = rgb8(image.read(0, top, w, min(strip, h - top)))
+            part = rgb8(image.read(0, top, w, min(strip, h - top)), self._bits)
             size = (max(1, round(w * factor)), max(1, round(part.shape[0] * factor)))
             rows.append(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
         return np.asarray(np.concatenate(rows), np.uint8)
 
 
-def rgb8(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 of gray or RGB pixels of 8 or 16 bits."""
-    eight = (
-        (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8, copy=False)
-    )
+def rgb8(pixels: NDArray[np.uint8] | NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of gray or RGB pixels of which ``bits`` bits are used."""
+    eight = (pixels >> max(0, bits - 8)).astype(np.uint8)
     if eight.ndim == 2:
         eight = eight[..., None]
     return np.ascontiguousarray(np.repeat(eight, 3, axis=2) if eight.shape[2] == 1 else eight[..., :3])
+
+
+def _depth(image: StoredImage) -> int:
+    """How many bits the middle of an image uses: cameras of 10 to 14 bits write 16."""
+    w, h = min(image.width_px, 2048), min(image.height_px, 2048)
+    middle = image.read((image.width_px - w) // 2, (image.height_px - h) // 2, w, h)
+    return 8 if middle.dtype == np.uint8 else max(8, int(middle.max()).bit_length())
 
 
 def _white(thumbnail: NDArray[np.uint8]) -> NDArray[np.float64]:

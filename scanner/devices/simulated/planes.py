@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scanner.errors import BadInput
 from scanner.storage.images import FLAT, TIFFS, StoredImage, open_image
 
+CLEAR_GLASS_MM = (52.0, 25.0)
+
 
 def open_planes(path: Path) -> tuple[StoredImage, ...]:
     """The planes of a stack from the lowest stage z to the highest, or the one plane of an image.
@@ -29,15 +31,34 @@ def check_specimen(path: Path, um_per_px: float | None) -> None:
     """Could this lie under the objective?
 
     Raises:
-        BadInput: where it cannot be read, or neither the file nor ``um_per_px`` says its scale.
+        BadInput: where it cannot be read, neither the file nor ``um_per_px`` says its scale, or it is too large.
     """
     planes = open_planes(path)
-    scale = planes[0].um_per_px or um_per_px
+    scale_um = um_per_px or planes[0].um_per_px
+    size_px = (planes[0].width_px, planes[0].height_px)
     for plane in planes:
         plane.close()
-    if not scale:
+    if not scale_um:
         problem, mend = "does not say how large its pixels are", "give the scale with --um-per-px"
         raise BadInput.one(problem, mend, file=str(path), field="--specimen")
+    w_mm, h_mm = (side * scale_um / 1000 for side in size_px)
+    if w_mm > CLEAR_GLASS_MM[0] or h_mm > CLEAR_GLASS_MM[1]:
+        problem = f"is {w_mm:.1f} × {h_mm:.1f} mm large, more than the clear glass of a slide"
+        raise BadInput.one(
+            problem, "give a smaller image or another scale", file=str(path), field="--specimen"
+        )
+
+
+def small_picture(path: Path, least_px: int) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+    """The smallest level of a pyramid TIFF that is at least ``least_px`` wide, None where the file has one level."""
+    if path.suffix.lower() not in TIFFS:
+        return None
+    with tifffile.TiffFile(path) as file:
+        levels = file.series[0].levels
+        if len(levels) < 2:
+            return None
+        wide = [level for level in levels if level.keyframe.imagewidth >= least_px]
+        return np.asarray((wide or levels[:1])[-1].asarray())
 
 
 def _is_zarr(path: Path) -> bool:

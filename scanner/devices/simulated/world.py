@@ -31,6 +31,7 @@ from scanner.devices.simulated.motion import (
 from scanner.devices.simulated.rack import SimulatedRack
 from scanner.devices.simulated.specimen import BareGlass, CameraGrid, Specimen
 from scanner.devices.simulated.state import RigState, StateFile
+from scanner.errors import LoaderFault, RackscanError
 
 DRIFT_UM_PER_EXPOSURE = 3.0 * 0.105 / 3600
 SEATING_UM = 50.0
@@ -70,6 +71,7 @@ class World:
         self._file: StateFile | None = None
         self._camera: FieldCamera | None = None
         self._drawing: threading.Thread | None = None
+        self._trouble: Exception | None = None
         self._moves = 0
         self._shots = 0
         self._restore(RigState())
@@ -217,11 +219,14 @@ class World:
             self._drawing.start()
 
     def _prepare(self) -> None:
-        """Have the slide and the camera ready when it arrives."""
-        self._field_camera()
-        specimen = self.specimen()
-        if specimen is not None and self.truth_folder is not None:
-            write_truth(specimen, self.truth_folder / f"slot{self._state.loaded}.csv")
+        """Have the slide and the camera ready when it arrives; what went wrong is raised where the loader is asked."""
+        try:
+            self._field_camera()
+            specimen = self.specimen()
+            if specimen is not None and self.truth_folder is not None:
+                write_truth(specimen, self.truth_folder / f"slot{self._state.loaded}.csv")
+        except (OSError, RackscanError) as error:
+            self._trouble = error
 
     def loader_busy(self) -> bool:
         """Is a slide on its way?"""
@@ -229,9 +234,16 @@ class World:
         return moving or (self._drawing is not None and self._drawing.is_alive())
 
     def loader_position(self) -> int:
-        """The slot whose slide is on the stage or on its way there; what lies there is drawn when this returns."""
+        """The slot whose slide is on the stage or on its way there; what lies there is drawn when this returns.
+
+        Raises:
+            LoaderFault: where the slide could not be drawn or its truth not be written.
+        """
         if self._arriving is not None and self.loader_busy():
             return self._arriving[0]
+        if self._trouble is not None:
+            error, self._trouble = self._trouble, None
+            raise LoaderFault("Loader", f"the slide cannot be shown: {error}") from error
         self.specimen()
         return self._state.loaded
 

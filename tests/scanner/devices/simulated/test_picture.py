@@ -74,6 +74,8 @@ def test_an_image_without_a_scale_is_refused_until_one_is_given(png: Path) -> No
     with pytest.raises(BadInput, match="scale"):
         check_specimen(png, None)
     check_specimen(png, 0.5)
+    with pytest.raises(BadInput, match="clear glass"):
+        check_specimen(png, 90.0)
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
@@ -100,6 +102,30 @@ def test_each_height_shows_its_plane_of_a_stack(tmp_path: Path, as_folder: bool)
         seen = _seen(slide, slide.surface.height(*DEPOSIT_CENTRE_UM) + (n - 2) * 2.0, 200)
         wanted = [np.corrcoef(seen[1].ravel(), _expected(p, 0.5, 200)[1].ravel())[0, 1] for p in planes]
         assert int(np.argmax(wanted)) == n, plane.shape
+
+
+def test_a_gray_image_of_twelve_bits_keeps_its_brightness(tmp_path: Path) -> None:
+    picture = _texture(3)[..., 1].astype(np.uint16) << 4
+    tifffile.imwrite(tmp_path / "gray.tif", picture)
+    slide = PictureSlide(tmp_path / "gray.tif", 0.5, 1.0, GRID)
+    seen = _seen(slide)
+    slide.close()
+    colour = np.repeat((picture >> 4).astype(np.uint8)[..., None], 3, axis=2)
+    assert np.abs(seen - _expected(colour, 0.5)).mean() < 0.01
+
+
+def test_a_pyramid_is_read_at_its_largest_and_seen_whole_in_the_overview(tmp_path: Path) -> None:
+    path, large = tmp_path / "pyramid.tif", _texture(4, (1600, 2400))
+    small = cv2.resize(large, (1200, 800), interpolation=cv2.INTER_AREA)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(large, subifds=1, tile=(256, 256), photometric="rgb")
+        writer.write(small, subfiletype=1, tile=(256, 256), photometric="rgb")
+    slide = PictureSlide(path, 0.5, 1.0, GRID)
+    z = slide.surface.height(*DEPOSIT_CENTRE_UM)
+    assert np.corrcoef(_seen(slide, z)[1].ravel(), _expected(large, 0.5)[1].ravel())[0, 1] > 0.99
+    columns = np.nonzero(slide.overview_od()[..., 1] > 0.01)[1]
+    slide.close()
+    assert np.ptp(columns) * 20 == pytest.approx(2400 * 0.5, abs=60)
 
 
 def test_planes_of_different_size_are_no_stack(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import zxingcpp
 from pymmcore_plus.core import DeviceType
 
 from scanner.devices.simulated.label import accession
+from scanner.errors import LoaderFault
 
 if TYPE_CHECKING:
     from tests.scanner.devices.simulated.conftest import Bench
@@ -117,3 +118,12 @@ def test_a_picture_lies_in_a_slot_of_its_own(bench: "Bench") -> None:
     picture = bench.frame()
     assert picture[512, 512, 1] < 120
     assert picture[20, 20, 1] > 170
+
+
+def test_a_truth_that_cannot_be_written_is_said_where_the_loader_is_asked(bench: "Bench") -> None:
+    (bench.folder / "truth").write_text("a file stands where the folder should be")
+    bench.core.setProperty("World", "TruthDir", "truth")
+    bench.core.setState("Loader", 1)
+    bench.settle("Loader")
+    with pytest.raises(LoaderFault, match="truth"):
+        bench.core.getState("Loader")
