@@ -102,12 +102,12 @@ class Mosaic:
         self._settled |= self._held
         self._held = {}
         rows, cols = self._canvas.blocks
-        every = [(row, col) for row in range(rows) for col in range(cols)]
-        for block in every:
-            for row, col in self._cells(block):
-                for cell in [(row, col), *_around((row, col))]:
-                    self._settled.setdefault(cell, None)
-        return self._check(every)
+        open_blocks = {(row, col) for row in range(rows) for col in range(cols)} - self._finished
+        for block in open_blocks:
+            for cell in self._cells(block):
+                for near in [cell, *_around(cell)]:
+                    self._settled.setdefault(near, None)
+        return self._check(open_blocks)
 
     def draw(self, block: BlockId, pixels: Fetch) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
         """(channels, 2048, 2048) of a finished block, or None where no tile shows in it.
