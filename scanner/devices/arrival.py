@@ -181,9 +181,9 @@ class Travel(Generic[P]):
         return self._rules.expected_s(self._drive.distance(start, self.target))
 
     def _go_on(self, deadline_s: float) -> None:
+        self._latch.check()
         if self._halted:
             raise Stopped(f"{self._drive.label}: the move was halted")
-        self._latch.check()
         if time.perf_counter() > deadline_s:
             self._drive.halt()
             raise MoveFailed(

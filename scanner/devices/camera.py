@@ -64,9 +64,9 @@ class MMCamera:
             Stopped: a stop was requested.
         """
         self.latch.check()
+        self._finish_earlier()
         if self._core.getCameraDevice() != self.label:
             self._select()
-        self._finish_earlier()
         triggered_s = time.perf_counter()
         try:
             self._core.startSequenceAcquisition(self.label, 1, 0.0, True)
@@ -75,9 +75,12 @@ class MMCamera:
         return MMExposure(self, triggered_s)
 
     def _finish_earlier(self) -> None:
-        """A C++ camera refuses a new sequence for some 0.1 ms after its frame came; a forgotten one is thrown away."""
+        """Wait for whichever camera is exposing: a forgotten frame is thrown away.
+
+        A C++ camera refuses a new sequence for some 0.1 ms after its frame came, and cameras cannot be switched.
+        """
         end_s = time.perf_counter() + self.rules.exposure_ms / 1000 + self.rules.deadline_s
-        while self._core.isSequenceRunning(self.label):
+        while self._core.isSequenceRunning():
             if time.perf_counter() > end_s:
                 self.abandon()
                 raise CameraFault(self.label, "still busy with an earlier exposure at its deadline")

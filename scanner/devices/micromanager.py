@@ -69,6 +69,8 @@ class MicroManager:
             return
         self._open = False
         CMMCore.registerCallback(self.core, None)
+        if self.core.isSequenceRunning():
+            self.core.stopSequenceAcquisition(self.core.getCameraDevice())
         self.core.unloadAllDevices()
 
     def __enter__(self) -> "MicroManager":

@@ -49,3 +49,10 @@ def test_the_main_camera_goes_on_after_an_overview(rig: Rig) -> None:
     if rig.overview is not None:
         rig.overview.picture()
     assert rig.camera.start_exposure().read().pixels.shape[0] == rig.profile.camera.height_px
+
+
+def test_an_overview_may_follow_an_exposure_nobody_read(rig: Rig) -> None:
+    rig.camera.start_exposure()
+    if rig.overview is not None:
+        assert rig.overview.picture().any()
+    assert rig.camera.start_exposure().read().pixels.shape[0] == rig.profile.camera.height_px

@@ -82,3 +82,24 @@ def test_after_the_rig_was_stopped_nothing_moves_any_more(rig: Rig) -> None:
     assert rig.z is not None
     with pytest.raises(Stopped):
         rig.z.start_move(rig.profile.focus.start_um)
+
+
+def test_stopping_the_rig_from_another_thread_halts_it_and_turns_the_light_off(rig: Rig) -> None:
+    start, spec = middle(rig), rig.profile.devices.light
+    rig.stage.start_move(start).wait()
+    move = rig.stage.start_move(start + Point(9_000.0, 0.0))
+    stopper = threading.Timer(0.05, rig.stop)
+    stopper.start()
+    with pytest.raises(Stopped, match="resume"):
+        move.wait()
+    stopper.join()
+    assert rig.stage.position().distance(start) < 8_900.0
+    assert spec is not None
+    assert float(rig.mm.get(spec.device, spec.property)) == float(spec.off)
+
+
+def test_stopping_during_an_exposure_ends_the_wait_for_its_frame(rig: Rig) -> None:
+    exposure = rig.camera.start_exposure()
+    rig.stop()
+    with pytest.raises(Stopped):
+        exposure.read()
