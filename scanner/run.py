@@ -30,7 +30,7 @@ from scanner.session.reading import Desk, Watch, read_slide
 from scanner.session.replaying import check_replayable, replayed_rack
 from scanner.session.reporting import fault_reports, finish_slide, finish_undecided, write_rack
 from scanner.session.request import Prepared, RunRequest, prepare, reopen
-from scanner.session.telling import Show, Teller, nobody
+from scanner.session.telling import Show, Teller, listening, nobody
 from scanner.storage.facts import tile_from_body
 from scanner.storage.ledger import Ledger
 from scanner.storage.log import run_log
@@ -116,7 +116,7 @@ def _scan(
     spool = Spool(folder.frames, prepared.settings.keep_tiles)
     teller = Teller(folder.settings.run, prepared.rack.slots, show)
     sys.setswitchinterval(SWITCH_S)
-    with Road() as road, _stoppable(rig, ledger):
+    with listening(teller), Road() as road, _stoppable(rig, ledger):
         plans: Mailbox[Plan | None] = Mailbox(road)
         captured = _control(rig, prepared, folder, spool, plans, teller)
         items = road.buffered(captured, FRAMES_AHEAD, "control")

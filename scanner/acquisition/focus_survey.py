@@ -28,7 +28,7 @@ from scanner.model.profile import FocusSpec
 from scanner.model.report import FocusPointFact
 from scanner.storage.facts import Fact
 
-log = logging.getLogger("rackscan.focus")
+log = logging.getLogger("scanner.focus")
 
 FIRST_TRIES = 20
 MOST_SWEEPS = 4

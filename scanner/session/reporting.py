@@ -119,7 +119,9 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
     name = begun.slide.slide_id
     with RunReader.open(desk.folder.root) as reader:
         points = reader.focus_points(name)
-        warnings = tuple(str(event.body.get("message")) for event in ledger.events(Kind.WARNING, name))
+    warnings = desk.teller.take_warnings()
+    for words in warnings:
+        ledger.append(Kind.WARNING, name, "", {"message": words})
     times = ledger.latest(Kind.PLAN_CAPTURED, name)
     frames = float(str(times.body.get("frames", 0))) if times else 0.0
     return SlideReport(

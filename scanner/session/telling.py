@@ -1,6 +1,8 @@
 """What is told to the person who watches, as the run goes on?"""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
 
@@ -9,6 +11,7 @@ from scanner.model.progress import Phase, Progress, SlideProgress
 from scanner.model.report import SlideReport
 from scanner.model.slide import RackSlot
 from scanner.model.tile import EndOfPlan, FocusState, Tile
+from scanner.storage.log import PACKAGES
 
 Show = Callable[[Progress], None]
 
@@ -25,6 +28,7 @@ class Teller:
         self._now = Progress(run=run, slides=slides, phase=Phase.LOADING)
         self._show = show
         self._begun_s = perf_counter()
+        self._warnings: list[str] = []
 
     def phase(self, phase: Phase, slot: int | None = None) -> None:
         """What happens on the stage; a slot begins a new slide."""
@@ -59,8 +63,14 @@ class Teller:
         self._tell(phase=Phase.DONE)
 
     def warned(self, words: str) -> None:
-        """Something that the operator may want to know."""
-        self._tell(warning=words)
+        """Something that the operator may want to know; the slide's report repeats it."""
+        self._warnings.append(words)
+        self._now = replace(self._now, warning=words)
+
+    def take_warnings(self) -> tuple[str, ...]:
+        """What was warned of since the last call."""
+        taken, self._warnings = tuple(self._warnings), []
+        return taken
 
     def _tile(self, tile: Tile) -> None:
         now, state = self._now, tile.focus.state
@@ -77,3 +87,29 @@ class Teller:
     def _tell(self, **known: object) -> None:
         self._now = replace(self._now, **known)  # type: ignore[arg-type]  # fields of Progress by name
         self._show(self._now)
+
+
+class Ear(logging.Handler):
+    """Hears every warning that the packages log, and hands it to a teller."""
+
+    def __init__(self, teller: Teller) -> None:
+        super().__init__(logging.WARNING)
+        self._teller = teller
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record."""
+        self._teller.warned(record.getMessage())
+
+
+@contextmanager
+def listening(teller: Teller) -> Iterator[None]:
+    """While the block runs, the teller hears of every warning."""
+    ear = Ear(teller)
+    loggers = [logging.getLogger(name) for name in PACKAGES]
+    for logger in loggers:
+        logger.addHandler(ear)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(ear)
