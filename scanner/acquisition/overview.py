@@ -199,7 +199,7 @@ def sample_mask(stain: Stain, expected: Mask, scale: Scale) -> Mask:
         scale: of the picture.
     """
     spots = stain.stained & ~straight_lines(stain.stained, scale) & ~(marker_pen(stain, scale) & ~expected)
-    spots = without_dust(spots, stain.coloured, scale)
+    spots = without_dust(spots, stain.coloured, expected, scale)
     if np.count_nonzero(spots) < scale.area(0.02):
         return np.zeros_like(spots)
     return _filled_islands(spots, expected, scale)
@@ -225,16 +225,19 @@ def marker_pen(stain: Stain, scale: Scale) -> Mask:
     return cv2.dilate(broad, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (scale.odd(200),) * 2)) > 0
 
 
-def without_dust(spots: Mask, coloured: Mask, scale: Scale) -> Mask:
-    """``spots`` without grey specks under 0.3 mm² that have nothing coloured within 0.5 mm. (h, w) bool."""
+def without_dust(spots: Mask, coloured: Mask, expected: Mask, scale: Scale) -> Mask:
+    """``spots`` without grey specks that have nothing coloured within 0.5 mm. (h, w) bool.
+
+    A speck is smaller than 0.3 mm², where sample is expected than 0.04 mm² (a grain of dust 0.2 mm across).
+    """
     near = cv2.dilate((coloured & spots).astype(np.uint8), np.ones((scale.odd(1000),) * 2, np.uint8)) > 0
-    joined = cv2.morphologyEx(
-        spots.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((scale.odd(100),) * 2, np.uint8)
-    )
+    kernel = np.ones((scale.odd(100),) * 2, np.uint8)
+    joined = cv2.morphologyEx(spots.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= scale.area(0.3)
+    area = stats[:, cv2.CC_STAT_AREA]
     hued = np.bincount(labels[near], minlength=count) > 0
-    keep = large | hued
+    there = np.bincount(labels[expected], minlength=count) > 0
+    keep = hued | (area >= np.where(there, scale.area(0.04), scale.area(0.3)))
     keep[0] = False
     kept: Mask = keep[labels] & spots
     return kept

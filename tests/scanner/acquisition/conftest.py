@@ -1,7 +1,7 @@
 """What does an overview camera show of a slide? Drawn here with known truth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -35,7 +35,8 @@ class Drawn:
     pen: Rect | None = None
     cover_slip: Rect | None = None
     margin_um: float = 0.0
-    extra: tuple[tuple[float, float, float], ...] = field(default=())  # x_um, y_um, radius_um of more stain
+    extra: tuple[tuple[float, float, float], ...] = ()  # x_um, y_um, radius_um of more stain
+    grey: tuple[tuple[float, float, float], ...] = ()  # the same without a hue
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +52,9 @@ def draw(slide: Drawn, seed: int = 0) -> Pixels:
     density = np.zeros((h, w, 3), np.float32)
     shift = np.array([slide.seating_um.x, slide.seating_um.y]) / UM_PER_PX + margin
     _cells(density, slide, shift, rng)
-    for x, y, radius in slide.extra:
-        cv2.circle(density, _at((x, y), shift), round(radius / UM_PER_PX), (0.2, 0.35, 0.1), -1)
+    for places, colour in ((slide.extra, (0.2, 0.35, 0.1)), (slide.grey, (0.3, 0.3, 0.3))):
+        for x, y, radius in places:
+            cv2.circle(density, _at((x, y), shift), round(radius / UM_PER_PX), colour, -1)
     _artefacts(density, slide, shift, rng)
     image = np.array(GLASS, np.float32) * np.exp(-density)
     _label(image, slide, shift)

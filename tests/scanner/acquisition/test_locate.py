@@ -88,6 +88,13 @@ def test_sample_beside_the_deposit_is_found_too(overview: Draw) -> None:
     assert len(located.outline_um) == 2
 
 
+def test_a_small_grey_field_where_sample_belongs_is_sample_and_beside_it_is_dust(overview: Draw) -> None:
+    at_home = seen(overview(deposit=None, grey=((45e3, 12.5e3, 150.0),)))
+    beside = seen(overview(deposit=None, grey=((68e3, 12.5e3, 150.0),)))
+    assert at_home.bounds_um.centre.distance(Point(45e3, 12.5e3)) < 30
+    assert beside.empty
+
+
 def test_three_hundred_cells_are_all_seen(overview: Draw) -> None:
     located = seen(overview(cells=300))
     plan = plan_slide(located, rig(), SLIDE)
