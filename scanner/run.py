@@ -28,7 +28,13 @@ from scanner.pipeline.cell_branch import cell_search
 from scanner.session.forecast import needed_bytes
 from scanner.session.reading import Desk, Watch, read_slide
 from scanner.session.replaying import check_replayable, replayed_rack
-from scanner.session.reporting import fault_reports, finish_slide, finish_undecided, write_rack
+from scanner.session.reporting import (
+    fault_reports,
+    finish_slide,
+    finish_undecided,
+    withdraw_provisional,
+    write_rack,
+)
 from scanner.session.request import Prepared, RunRequest, prepare, reopen
 from scanner.session.telling import Show, Teller, listening, nobody
 from scanner.storage.facts import tile_from_body
@@ -83,6 +89,7 @@ def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
         ):
             ledger.append(Kind.RUN_RESUMED, "", "", {})
             _sweep(folder, ledger)
+            withdraw_provisional(folder, ledger)
             return _scan(rig, prepared, folder, ledger, done, show)
 
 

@@ -90,8 +90,20 @@ def _interrupted(folder: RunFolder, ledger: Ledger, loaded: Event, words: str) -
         ),
     )
     folder.slide(name).folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder.slide(name).tiles, tiles_table(ledger, name))
     write_atomic(folder.slide(name).report, report.model_dump_json(indent=1))
     return report
+
+
+def withdraw_provisional(folder: RunFolder, ledger: Ledger) -> None:
+    """What was said of slides that a fault interrupted, taken back now that they go on."""
+    finished = {event.slide_id for event in ledger.events(Kind.SLIDE_FINISHED)}
+    for event in ledger.events(Kind.SLIDE_LOADED):
+        if event.slide_id not in finished:
+            paths = folder.slide(event.slide_id)
+            paths.report.unlink(missing_ok=True)
+            paths.tiles.unlink(missing_ok=True)
+    folder.report.unlink(missing_ok=True)
 
 
 def write_rack(folder: RunFolder, reports: Sequence[SlideReport]) -> RunResult:
