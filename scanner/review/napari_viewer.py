@@ -3,6 +3,8 @@
 It reads the run folder from a process of its own and writes nothing: it can crash without the scan noticing.
 """
 
+import os
+import time
 from pathlib import Path
 
 import napari
@@ -14,6 +16,8 @@ from scanner.review.layers import PointLayer, SlideLayers, slide_layers, slide_n
 from scanner.storage.reader import RunReader
 
 REFRESH_MS = 1000
+PAUSE = 20
+NICER = 10
 MOST_LISTED = 500
 CLOSE_UP_UM = 160.0
 KEYS = "N next finding · B the one before · click a slide or a finding to go there"
@@ -51,7 +55,7 @@ class RunView:
         self.viewer.reset_view()
 
     def refresh(self) -> None:
-        """Show what came since the last look; cheap when nothing did.
+        """Show what came since the last look; cheap when nothing did, and never more than a twentieth of a core.
 
         Who watches the newest slide is taken along to the next one.
         """
@@ -61,7 +65,9 @@ class RunView:
             self.rack.setCurrentRow(self.rack.count() - 1)
         row = self.rack.currentRow()
         if 0 <= row < len(self._ids) and slide_state(self.reader, self._ids[row]) != self._state:
+            began = time.thread_time()
             self._fill(self._ids[row])
+            self.timer.setInterval(max(REFRESH_MS, round(PAUSE * 1000 * (time.thread_time() - began))))
 
     def step(self, by: int) -> None:
         """Go ``by`` findings further down the ranking."""
@@ -124,13 +130,14 @@ class RunView:
 
 
 def view(run_dir: Path) -> None:
-    """Open a run and stay until the window is closed.
+    """Open a run and stay until the window is closed; the process steps back behind a scan on the same machine.
 
     Raises:
         BadInput: ``run_dir`` is no run folder.
         DamagedRun: its ledger or a table cannot be read.
     """
     reader = RunReader.open(run_dir)
+    os.nice(NICER)
     viewer = napari.Viewer(title=f"rackscan · {reader.folder.settings.run}")
     shown = RunView(viewer, reader)
     try:
