@@ -103,6 +103,13 @@ def test_help_waits_for_no_heavy_library() -> None:
     assert answer.stdout.strip() == ""
 
 
+def test_a_scan_needs_none_of_the_optional_libraries() -> None:
+    without = ["torch", "onnx", "napari", "PySide6", "qtpy"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({without})); import scanner.run, scanner.console"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
 @pytest.mark.parametrize(
     "text",
     ["a,b,c,d", "1,2,3", "1,2,3,4,5", "nan,11,3,3", "inf,1,1,1", "43,11,-3,3", "1,1,0,1", "500,500,3,3", ""],
