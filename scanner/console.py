@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from scanner.model.progress import Phase, Progress, SlideProgress
+from scanner.model.progress import Progress, SlideProgress
 from scanner.model.report import Outcome, Verdict
 from scanner.review.words import OUTCOMES, VERDICTS, amount, minutes
 
@@ -66,7 +66,7 @@ def line(progress: Progress) -> str:
         parts.append(f"{amount(progress.tiles_captured)} of {amount(progress.tiles_planned)} tiles")
     if progress.rate:
         parts.append(f"{progress.rate:.1f} tiles/s")
-    if progress.rack_left_s is not None:
+    if progress.rack_left_s:
         parts.append(f"{minutes(progress.rack_left_s)} left")
     if progress.warning:
         parts.append(f"last warning: {progress.warning}")
@@ -83,7 +83,7 @@ def picture(progress: Progress) -> RenderableType:
 
 def _head(progress: Progress) -> Text:
     head = Text.assemble(("rackscan", "bold cyan"), f"  run {progress.run}")
-    if progress.rack_left_s is not None and progress.phase is not Phase.DONE:
+    if progress.rack_left_s:
         head.append(f"  ·  about {minutes(progress.rack_left_s)} to the end of the rack", "bright_black")
     return head
 
@@ -109,7 +109,7 @@ def _tiles(progress: Progress) -> Table:
     where = "" if progress.slot is None else f"slot {progress.slot}  "
     counts = f"{amount(progress.tiles_captured)} / {amount(progress.tiles_planned)} tiles"
     pace = f"{progress.rate:.1f}/s" if progress.rate else ""
-    left = "" if progress.slide_left_s is None else f"{minutes(progress.slide_left_s)} left"
+    left = f"{minutes(progress.slide_left_s)} left" if progress.slide_left_s else ""
     grid = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=max(progress.tiles_planned, 1), completed=progress.tiles_captured, width=28)
     grid.add_row(Text(f"{where}{progress.phase.value}", "bold"), bar, counts, pace, left)

@@ -208,7 +208,7 @@ def picture_uri(path: Path, longest_px: int) -> str | None:
 def overview_spec(reader: RunReader) -> OverviewSpec | None:
     """How the rig's overview camera is mounted, from the run's frozen profile; None where it has none."""
     profile = reader.folder.settings.profile
-    devices = yaml.load(profile.text, yaml.CSafeLoader)["devices"] if profile else {}
+    devices = yaml.load(profile.text, yaml.CBaseLoader)["devices"] if profile else {}
     return OverviewSpec.model_validate(devices["overview"]) if devices.get("overview") else None
 
 

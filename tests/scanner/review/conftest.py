@@ -25,14 +25,16 @@ from scanner.model.report import (
     Verdict,
 )
 from scanner.storage.facts import plan_key
+from scanner.storage.hashes import text_hash
 from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
-from scanner.storage.run_folder import RunFolder, RunSettings, slide_id
+from scanner.storage.run_folder import FrozenFile, RunFolder, RunSettings, slide_id
 from scanner.storage.tables import TILE_COLUMNS, Row, findings_table, write_table
 
 UM_PER_PX = 0.5
 FIELD_PX = 1024
+PROFILE = "devices: {overview: {camera: Overview, um_per_px: 100.0, origin_um: [-500.0, 0.0]}}"
 RUN = "20260101-120000-abcd"
 Picture = NDArray[np.uint8]
 
@@ -83,7 +85,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def build(out: Path, slides: list[Made]) -> RunFolder:
-    folder = RunFolder.create(out, RunSettings(run=RUN, begun=datetime(2026, 1, 1, 12, tzinfo=UTC)))
+    begun = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    profile = FrozenFile(path="rigs/bench.yaml", text=PROFILE, sha256=text_hash(PROFILE))
+    folder = RunFolder.create(out, RunSettings(run=RUN, begun=begun, profile=profile))
     ledger = Ledger.open(folder.ledger, create=True)
     for slot, slide in enumerate(slides, start=1):
         name = slide_id(slot, RUN)
@@ -97,6 +101,8 @@ def _slide(folder: RunFolder, ledger: Ledger, slot: int, slide: Made) -> None:
     name = slide_id(slot, RUN)
     paths = folder.slide(name)
     paths.folder.mkdir(parents=True)
+    if slot == 1:
+        cv2.imwrite(str(paths.folder / "overview.png"), np.full((250, 760, 3), 200, np.uint8))
     rows: list[Row] = []
     plan = None
     if slide.mosaic is not None:

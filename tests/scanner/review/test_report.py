@@ -99,6 +99,15 @@ def test_the_measured_pixel_size_and_the_counts_are_told(page: str) -> None:
     assert re.search(r"(\d+) planned = (\d+) captured \+ 1 skipped \+ 0 failed", text)
 
 
+def test_the_whole_glass_shows_where_the_captured_tiles_lie(page: str) -> None:
+    glass = page[page.index('<svg class="glass"') :]
+    glass = glass[: glass.index("</svg>")]
+    assert 'x="-500.0" y="0.0" width="76000.0" height="25000.0"' in glass
+    assert '<rect x="40000.0" y="8000.0" width="1500.0" height="1500.0"/>' in glass
+    assert page.count('<svg class="glass"') == 1
+    assert "rig bench" in text_of(page)
+
+
 def test_a_retaken_tile_counts_with_its_last_state(page: str, finished_run: RunFolder) -> None:
     first = page[page.index('<section class="slide"') :]
     legend = re.findall(
