@@ -96,12 +96,18 @@ def fit_z_kinematics(distances_um: Floats, seconds: Floats) -> tuple[ZKinematics
         The kinematics, and the standard deviation of the residuals in ms.
     """
     milliseconds = 1000 * seconds
-    knees = np.linspace(0.0, float(distances_um.max()), 401)[:-1]
-    costs = [_z_line(distances_um, milliseconds, knee)[1] for knee in knees]
-    knee = float(knees[int(np.argmin(costs))])
+    longest = float(distances_um.max())
+    knee = _best_knee(distances_um, milliseconds, np.linspace(0.0, longest, 401)[:-1])
+    about = np.linspace(knee - longest / 400, knee + longest / 400, 101)
+    knee = _best_knee(distances_um, milliseconds, np.maximum(0.0, about))
     (step_ms, slope), cost = _z_line(distances_um, milliseconds, knee)
     kinematics = ZKinematics(step_ms=round(step_ms, 3), step_um=round(knee, 2), ms_per_um=round(slope, 4))
     return kinematics, float(np.sqrt(cost / len(distances_um)))
+
+
+def _best_knee(distances_um: Floats, milliseconds: Floats, knees: Floats) -> float:
+    costs = [_z_line(distances_um, milliseconds, knee)[1] for knee in knees]
+    return float(knees[int(np.argmin(costs))])
 
 
 def _z_line(distances_um: Floats, milliseconds: Floats, knee_um: float) -> tuple[tuple[float, float], float]:
