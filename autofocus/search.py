@@ -152,7 +152,7 @@ def guided(template: FocusTemplate, expected_um: float, sigma_um: float) -> Sear
             return doubt
         prior = Prior(centre, block_sigma_um(max(sigma_um, spacing), template))
         guess = combine(looks, template, prior)
-        if _inside(guess.z_um, looks, margin_um=0.5 * spacing):
+        if _rises_and_falls(FocusCurve.of(looks)) or _inside(guess.z_um, looks, margin_um=0.5 * spacing):
             return (yield from _confirm(looks, template, prior))
         centre = guess.z_um
     return Refused("the sharpest height lies outside the search", len(looks), FocusCurve.of(looks))
@@ -270,6 +270,12 @@ def _parabola_peak(z_um: FloatArray, totals: FloatArray) -> float:
     bend = logs[0] - 2 * logs[1] + logs[2]
     shift = 0.5 * (logs[0] - logs[2]) / bend if bend < 0 else 0.0
     return float(z_um[at] + np.clip(shift, -0.5, 0.5) * (z_um[1] - z_um[0]))
+
+
+def _rises_and_falls(curve: FocusCurve) -> bool:
+    """Is the sharpest frame neither the lowest nor the highest?"""
+    best_um = curve.z_um[int(np.argmax(curve.totals))]
+    return bool(curve.z_um.min() < best_um < curve.z_um.max())
 
 
 def _inside(z_um: float, looks: Sequence[Look], margin_um: float) -> bool:

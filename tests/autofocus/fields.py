@@ -31,9 +31,16 @@ class Field:
         for x, y, z, r, depth in zip(
             self.x_px, self.y_px, self.z_um, self.radius_px, self.depth, strict=True
         ):
-            cell = np.zeros_like(total)
-            cv2.circle(cell, (round(x * 8), round(y * 8)), round(r * 8), float(depth), -1, cv2.LINE_AA, 3)
-            total += cv2.GaussianBlur(cell, (0, 0), float(np.hypot(0.7, BLUR_PX_PER_UM * (z_um - z))))
+            sigma = float(np.hypot(0.7, BLUR_PX_PER_UM * (z_um - z)))
+            reach = round(r + 4 * sigma) + 2
+            left, top = round(x) - reach, round(y) - reach
+            cell = np.zeros((2 * reach, 2 * reach), np.float32)
+            middle = (round((x - left) * 8), round((y - top) * 8))
+            cv2.circle(cell, middle, round(r * 8), float(depth), -1, cv2.LINE_AA, 3)
+            blurred = cv2.GaussianBlur(cell, (0, 0), sigma)
+            low_x, low_y = max(0, -left), max(0, -top)
+            part = total[max(0, top) : top + 2 * reach, max(0, left) : left + 2 * reach]
+            part += blurred[low_y : low_y + part.shape[0], low_x : low_x + part.shape[1]]
         return total
 
     def image(self, z_um: float, seed: int = 0) -> NDArray[np.uint8]:
