@@ -61,7 +61,9 @@ UmPerPx = Annotated[
 ]
 
 
-@app.command(epilog="rackscan run --profile hardware_profiles/simulated.yaml --slides 2 --out runs/first")
+@app.command(
+    epilog="Example: rackscan run --profile hardware_profiles/simulated.yaml --slides 2 --out runs/first"
+)
 def run(
     profile: Annotated[Path, typer.Option(metavar="P", help="The rig's YAML.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder for the run.")],
@@ -81,10 +83,12 @@ def run(
     ] = None,
     detector: Detector = None,
     keep_tiles: Annotated[
-        bool, typer.Option(help="Keep every frame, so that the run can be replayed.")
+        bool, typer.Option("--keep-tiles", help="Keep every frame, so that the run can be replayed.")
     ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a simulated rig.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Plan, time and disk needed; nothing moves.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan, time and disk needed; nothing moves.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Scan a rack, stitch it and read it in one stream."""
@@ -115,7 +119,7 @@ def run(
     _finish(result, as_json, out)
 
 
-@app.command(epilog="rackscan resume runs/first")
+@app.command(epilog="Example: rackscan resume runs/first")
 def resume(run_dir: RunDir, as_json: Json = False) -> None:
     """Go on after a stop, a fault or a kill; a finished run prints its result again."""
     from scanner.console import progress_view
@@ -126,7 +130,7 @@ def resume(run_dir: RunDir, as_json: Json = False) -> None:
     _finish(result, as_json, run_dir)
 
 
-@app.command(epilog="rackscan replay runs/first --out runs/again")
+@app.command(epilog="Example: rackscan replay runs/first --out runs/again")
 def replay(
     run_dir: RunDir,
     out: Annotated[Path, typer.Option(metavar="DIR2", help="A new or empty folder.")],
@@ -141,7 +145,7 @@ def replay(
     _finish(result, as_json, out)
 
 
-@app.command(epilog="rackscan verify runs/first")
+@app.command(epilog="Example: rackscan verify runs/first")
 def verify(run_dir: RunDir, as_json: Json = False) -> None:
     """Prove a run folder: counts, hashes, the ledger's chain, OME-Zarr validity. 0 consistent, 1 problems."""
     from scanner.offline.verify import verify as prove
@@ -156,7 +160,7 @@ def verify(run_dir: RunDir, as_json: Json = False) -> None:
     raise typer.Exit(0 if result.ok else 1)
 
 
-@profile_app.command("check", epilog="rackscan profile check hardware_profiles/simulated.yaml")
+@profile_app.command("check", epilog="Example: rackscan profile check hardware_profiles/simulated.yaml")
 def profile_check(profile: ProfileFile, as_json: Json = False) -> None:
     """Every problem of a profile at once, with its line and the mend."""
     from scanner.storage.profiles import check_profile, profile_warnings
@@ -172,7 +176,7 @@ def profile_check(profile: ProfileFile, as_json: Json = False) -> None:
     raise typer.Exit(BadInput.exit_code if problems else 0)
 
 
-@profile_app.command("import", epilog="rackscan profile import MMConfig.cfg > rig.yaml")
+@profile_app.command("import", epilog="Example: rackscan profile import MMConfig.cfg > rig.yaml")
 def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> None:
     """A profile skeleton, on stdout, from an existing Micro-Manager configuration."""
     from scanner.storage.profile_import import import_cfg
@@ -180,7 +184,7 @@ def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> Non
     typer.echo(import_cfg(cfg), nl=False)
 
 
-@profile_app.command("measure", epilog="rackscan profile measure rig.yaml")
+@profile_app.command("measure", epilog="Example: rackscan profile measure rig.yaml")
 def profile_measure(
     profile: ProfileFile,
     region: Annotated[
@@ -194,7 +198,7 @@ def profile_measure(
     _say(f"{profile} now holds what was measured")
 
 
-@app.command(epilog="rackscan focus STACK.tif --z-step-um 0.5")
+@app.command(epilog="Example: rackscan focus STACK.tif --z-step-um 0.5")
 def focus(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
     z_step_um: Annotated[
@@ -215,7 +219,7 @@ def focus(
     raise typer.Exit(1 if result.state == "refused" else 0)
 
 
-@app.command(epilog="rackscan stitch tiles.csv --out slide.ome.zarr")
+@app.command(epilog="Example: rackscan stitch tiles.csv --out slide.ome.zarr")
 def stitch(
     layout: Annotated[Path, typer.Argument(metavar="LAYOUT.csv", help="Columns file,x_px,y_px.")],
     out: Annotated[Path, typer.Option(metavar="X.ome.zarr", help="The image to write.")],
@@ -232,7 +236,7 @@ def stitch(
         typer.echo(f"{result.placed} of {result.tiles} tiles placed: {result.image}")
 
 
-@app.command(epilog="rackscan detect slide.svs --out found")
+@app.command(epilog="Example: rackscan detect slide.svs --out found")
 def detect(
     image: Annotated[Path, typer.Argument(metavar="IMAGE")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
@@ -246,7 +250,7 @@ def detect(
     _say(f"written to {out}")
 
 
-@app.command(epilog="rackscan train --data crops --out my-detector")
+@app.command(epilog="Example: rackscan train --data crops --out my-detector")
 def train(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Class folders, COCO boxes or QuPath GeoJSON.")],
     out: Annotated[Path, typer.Option(metavar="PACKAGE", help="The detector package to write.")],
@@ -259,7 +263,7 @@ def train(
     _say(f"written to {out}")
 
 
-@app.command(epilog="rackscan evaluate my-detector --data crops")
+@app.command(epilog="Example: rackscan evaluate my-detector --data crops")
 def evaluate(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE")],
     data: Annotated[Path, typer.Option(metavar="DIR")],
@@ -273,7 +277,7 @@ def evaluate(
     _emit(result, indent=None if as_json else 2)
 
 
-@app.command(epilog="rackscan view runs/first")
+@app.command(epilog="Example: rackscan view runs/first")
 def view(run_dir: RunDir) -> None:
     """Napari on a finished or a running scan (needs the extra `view`)."""
     from scanner.review.napari_viewer import view as open_viewer
