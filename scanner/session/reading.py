@@ -36,7 +36,7 @@ from scanner.storage.spool import Spool
 from scanner.stream import Road
 
 AHEAD = 4
-ROWS_KEPT = 4
+ROWS_KEPT = 5
 NICE = 5
 
 Items = Iterator[Judged | PlanSettled]
