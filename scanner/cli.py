@@ -48,6 +48,9 @@ def _positive(value: float | None) -> float | None:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A rig's YAML.")]
+Region = Annotated[
+    str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle: mm from the glass's top left.")
+]
 Detector = Annotated[
     str | None, typer.Option(metavar="none|PACKAGE", help="A detector package; default: the shipped one.")
 ]
@@ -78,9 +81,7 @@ def run(
         typer.Option(metavar="FILE", help="Image to scan on a simulated rig; repeat for more."),
     ] = None,
     um_per_px: UmPerPx = None,
-    region: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle: mm from the glass's top left.")
-    ] = None,
+    region: Region = None,
     detector: Detector = None,
     keep_tiles: Annotated[
         bool, typer.Option("--keep-tiles", help="Keep every frame, so that the run can be replayed.")
@@ -102,7 +103,7 @@ def run(
         slides=slides,
         specimens=tuple(specimen or ()),
         um_per_px=um_per_px,
-        region_um=parse_region(region) if region is not None else None,
+        region_um=None if region is None else parse_region(region),
         detector=detector,
         keep_tiles=keep_tiles,
         seed=seed,
@@ -187,9 +188,7 @@ def profile_import(cfg: Annotated[Path, typer.Argument(metavar="X.cfg")]) -> Non
 @profile_app.command("measure", epilog="Example: rackscan profile measure rig.yaml")
 def profile_measure(
     profile: ProfileFile,
-    region: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Where the slide has texture: mm, slide frame.")
-    ] = None,
+    region: Region = None,
 ) -> None:
     """Move the rig, measure flips, rotation, µm/px, backlash and settling, and write them into the profile."""
     from scanner.acquisition.measure import measure_profile
