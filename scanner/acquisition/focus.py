@@ -11,7 +11,7 @@ from dataclasses import replace
 from autofocus.drift import Drift
 from autofocus.focus_map import FocusMap, FocusPoint
 from autofocus.height import Prior
-from autofocus.search import Answer, Found, Look, NoSample, block_sigma_um, judge
+from autofocus.search import Found, Look, block_sigma_um, judge
 from autofocus.sharpness import measure
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock
@@ -93,6 +93,7 @@ class TileFocusing:
         self._drift = Drift()
         self._since_last = 1
         self._unanswered: set[int] = set()
+        self._drift_then_um: dict[int, float] = {}
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
         """The heights (z µm) to expose, ascending.
@@ -114,7 +115,8 @@ class TileFocusing:
     def predict(self, tile: PlannedTile) -> tuple[float, float]:
         """Where the tile is believed to be sharp, and how sure (1 sigma), before it is looked at."""
         if tile.z_um is not None:
-            return tile.z_um, RETAKE_SIGMA_UM
+            since_um = self._drift.z_um - self._drift_then_um.get(tile.tile, self._drift.z_um)
+            return tile.z_um + since_um, RETAKE_SIGMA_UM
         if self._map is None:
             return self._spec.start_um, math.inf
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
@@ -133,11 +135,12 @@ class TileFocusing:
         A tile that is taken again has spoken before.
         """
         self._since_last += 1
-        if focus.state is FocusState.UNMEASURED:
+        self._drift_then_um[tile.tile] = self._drift.z_um
+        if focus.best_z_um is None and focus.state is not FocusState.NO_SAMPLE:
             self._unanswered.add(tile.tile)
         if self._map is None or focus.best_z_um is None or tile.z_um is not None:
             return
-        if focus.state is FocusState.UNREADABLE or not math.isfinite(focus.sigma_um):
+        if focus.state is FocusState.UNREADABLE:
             return
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
         residual_um = focus.best_z_um - z_um
@@ -160,15 +163,13 @@ class TileFocusing:
         if len(frames) < LEAST_PLANES or self._map is None:
             return nearest, replace(unmeasured, reason="one plane says nothing of its focus")
         answer = judge(looks, self._template, Prior(z_um, block_sigma_um(sigma_um, self._template)))
-        return self._measured(frames, answer, nearest, unmeasured)
+        if isinstance(answer, Found):
+            return self._measured(frames, answer)
+        # without an answer a tile with sample counts as unreadable until a second, wider look
+        state = FocusState.UNMEASURED if tile.tile in self._unanswered else FocusState.UNREADABLE
+        return nearest, replace(unmeasured, state=state, reason=f"no answer: {answer.reason}")
 
-    def _measured(
-        self, frames: Sequence[Frame], answer: Answer, nearest: int, unmeasured: TileFocus
-    ) -> tuple[int, TileFocus]:
-        if not isinstance(answer, Found):
-            reason = answer.reason
-            state = FocusState.NO_SAMPLE if isinstance(answer, NoSample) else FocusState.UNMEASURED
-            return nearest, replace(unmeasured, state=state, reason=reason)
+    def _measured(self, frames: Sequence[Frame], answer: Found) -> tuple[int, TileFocus]:
         index = _nearest(frames, answer.z_um)
         away_um = answer.z_um - frames[index].z_um
         focus = TileFocus(

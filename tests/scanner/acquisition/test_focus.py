@@ -113,6 +113,16 @@ def test_tiles_that_all_lie_higher_lift_the_prediction_for_the_next(profile: Pro
     assert sigma_um < TileFocusing(profile, tilted()).predict(planned(12, 1200.0))[1]
 
 
+def test_a_retake_follows_the_drift_since_its_tile_was_measured(profile: Profile) -> None:
+    focusing = TileFocusing(profile, tilted())
+    soft = planned(0)
+    focusing.learn(soft, TileFocus(FocusState.USABLE, 3.0, 0.1, 4.0))
+    for tile in range(1, 60):
+        focusing.learn(planned(tile), TileFocus(FocusState.SHARP, 4.0, 0.1, 3.5 + 0.02 * tile))
+    z_um, _ = focusing.predict(planned(0, z_um=4.0))
+    assert 4.2 < z_um < 5.4
+
+
 def test_what_a_killed_run_knew_is_rebuilt_from_its_facts(profile: Profile) -> None:
     first, again = TileFocusing(profile, tilted()), TileFocusing(profile, tilted())
     for tile in range(4):
@@ -121,7 +131,9 @@ def test_what_a_killed_run_knew_is_rebuilt_from_its_facts(profile: Profile) -> N
     assert again.predict(planned(5)) == first.predict(planned(5))
 
 
-def test_a_light_that_failed_leaves_the_tile_unmeasured_and_widens_its_second_look(profile: Profile) -> None:
+def test_a_tile_without_an_answer_is_soft_once_then_looked_at_more_widely_and_said_unmeasured(
+    profile: Profile,
+) -> None:
     focusing = TileFocusing(profile, tilted())
     black = [
         Frame(np.zeros((128, 128, 3), np.uint8), 0.0, 0.0, z, 0.0, 0.0) for z in focusing.planes(planned())
@@ -129,9 +141,12 @@ def test_a_light_that_failed_leaves_the_tile_unmeasured_and_widens_its_second_lo
     for frame in black:
         frame.pixels[40:80, 40:80] = 3
     _, focus = focusing.answer(planned(), black)
-    assert focus.state is FocusState.UNMEASURED
+    assert focus.state.soft
     assert focus.best_z_um is None
     assert len(focusing.planes(planned())) > 4
+    _, second = focusing.answer(planned(), black)
+    assert second.state is FocusState.UNMEASURED
+    assert "light" in second.reason
 
 
 def test_the_map_strategy_takes_one_plane_and_claims_nothing_of_its_own(profile: Profile) -> None:
