@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 FAULT = 3
 EXTRAS = {"torch": ("torch", "onnx"), "view": ("napari", "qtpy", "PySide6")}
-UM_PER_MM = 1000.0
-REGION_FIELDS = 4
 
 app = typer.Typer(
     name="rackscan",
@@ -103,7 +101,7 @@ def run(
         slides=slides,
         specimens=tuple(specimen or ()),
         um_per_px=um_per_px,
-        region_um=None if region is None else parse_region(region),
+        region_um=_region(region),
         detector=detector,
         keep_tiles=keep_tiles,
         seed=seed,
@@ -193,7 +191,7 @@ def profile_measure(
     """Move the rig, measure flips, rotation, µm/px, backlash and settling, and write them into the profile."""
     from scanner.acquisition.measure import measure_profile
 
-    measure_profile(profile, None if region is None else parse_region(region), _say)
+    measure_profile(profile, _region(region), _say)
     _say(f"{profile} now holds what was measured")
 
 
@@ -284,31 +282,10 @@ def view(run_dir: RunDir) -> None:
     open_viewer(run_dir)
 
 
-def parse_region(text: str) -> "Rect":
-    """``X,Y,W,H`` in mm of the slide frame as a rectangle in slide µm.
+def _region(text: str | None) -> "Rect | None":
+    from scanner.session.region import parse_region
 
-    Raises:
-        BadInput: not four finite numbers, no area, or not wholly on the glass.
-    """
-    from scanner.model.geometry import Rect
-    from scanner.model.slide import GLASS_UM
-
-    try:
-        numbers = [float(part) * UM_PER_MM for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != REGION_FIELDS or not all(map(math.isfinite, numbers)):
-        raise _bad_region(f"{text} is not four numbers")
-    if min(numbers[2:]) <= 0:
-        raise _bad_region(f"{text} has no area")
-    region = Rect(*numbers)
-    if not GLASS_UM.covers(region):
-        raise _bad_region(f"{text} leaves the glass of 75 × 25 mm")
-    return region
-
-
-def _bad_region(problem: str) -> BadInput:
-    return BadInput.one(problem, "give X,Y,W,H in mm, such as 43,11,2,2", field="--region")
+    return None if text is None else parse_region(text)
 
 
 def needs_a_person(result: "RunResult") -> bool:
