@@ -1,4 +1,4 @@
-"""How does one search for focus run on a rig? z moves on while the last frame is read out and looked at."""
+"""How does one search for focus run on a rig? A frame is read while z moves and measured during the next exposure."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,25 @@ from autofocus.sharpness import Sharpness, measure
 from scanner.devices.protocols import Exposure
 from scanner.devices.rig import Rig
 from scanner.errors import DeviceFault
+from scanner.model.tile import Pixels
 
 
 @dataclass(slots=True)
 class _Glimpse:
-    """A frame that is exposed and perhaps not read yet; it is read and measured once, when somebody wants to know."""
+    """A frame that is exposed; it is read once and measured once, at the latest when the search wants to know."""
 
     exposure: Exposure
+    pixels: Pixels | None = None
     seen: Sharpness | None = None
+
+    def read(self) -> Pixels:
+        if self.pixels is None:
+            self.pixels = self.exposure.read().pixels
+        return self.pixels
 
     def see(self) -> Sharpness:
         if self.seen is None:
-            self.seen = measure(self.exposure.read().pixels)
+            self.seen = measure(self.read())
         return self.seen
 
 
@@ -37,9 +44,11 @@ def search_focus(rig: Rig, search: Search) -> Answer:
     while True:
         move = rig.z.start_move(wanted_um)
         if last is not None:
-            last.see()
+            last.read()
         z_um = move.wait().z_um
         exposure = rig.camera.start_exposure()
+        if last is not None:
+            last.see()
         exposure.exposed()
         last = _Glimpse(exposure)
         try:
