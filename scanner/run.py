@@ -184,7 +184,7 @@ def _read_one(
     if begun.plan is None:
         return finish_undecided(desk.folder, ledger, begun)
     watch = Watch()
-    reading = read_slide(desk, begun, begun.plan, watch.passed(desk.teller.passed(tiles)), road)
+    reading = read_slide(desk, begun, begun.plan, desk.teller.passed(tiles), road, watch)
     return finish_slide(desk, ledger, reading, watch)
 
 

@@ -60,7 +60,8 @@ class Missed:
 class Session:
     """What the loop works with: a watched rig, where the slide lies, who focuses, and when its scan began.
 
-    ``started_s`` is the ``time.perf_counter`` reading that the frames' times count from.
+    ``started_s`` is the ``time.perf_counter`` reading that the frames' times count from, ``cpu_started_s`` the control
+    thread's CPU clock then.
     """
 
     rig: Rig
@@ -68,6 +69,7 @@ class Session:
     focusing: Focusing
     clock: FloorClock
     started_s: float
+    cpu_started_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,13 +76,13 @@ def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
     clock = FloorClock(rig.profile)
     steerable = rig if rig.profile.measured.z_sign is not None else replace(rig, z=None)
     seen = watched(steerable, clock)
-    started_s = time.perf_counter()
+    started_s, cpu_started_s = time.perf_counter(), time.thread_time()
     slide_to_stage = on_stage.stage_to_slide.inverse()
     with clock.focusing():
         focusing = begin_focus(
             seen, clock, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
         )
-    return Session(seen, slide_to_stage, focusing, clock, started_s)
+    return Session(seen, slide_to_stage, focusing, clock, started_s, cpu_started_s)
 
 
 def _recalled(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:
@@ -134,4 +134,11 @@ def _record_missed(books: Books, slide: Slide, plan: Plan, missed: Missed) -> No
 def _times(session: Session) -> Body:
     clock = session.clock
     scan_s = time.perf_counter() - session.started_s - clock.excused_s
-    return {"scan_s": scan_s, "floor_s": clock.total_s, "focus_s": clock.focus_s, "frames": clock.frames}
+    cpu_s = time.thread_time() - session.cpu_started_s
+    return {
+        "cpu_s": cpu_s,
+        "scan_s": scan_s,
+        "floor_s": clock.total_s,
+        "focus_s": clock.focus_s,
+        "frames": clock.frames,
+    }

@@ -1,6 +1,7 @@
 """Where do later steps find the pixels of an earlier tile? In memory while it is recent, else in the spool."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from scanner.model.tile import Judged, Pixels, Tile
 from scanner.pipeline.flat_field import Correction
@@ -24,7 +25,7 @@ class RecentFrames:
     def add(self, judged: Judged) -> None:
         """A tile that later steps may ask for."""
         number = judged.tile.planned.tile
-        self._tiles[number] = judged.tile
+        self._tiles[number] = replace(judged.tile, frame=None)
         self._pixels.pop(number, None)
         if judged.pixels is not None:
             self._keep(number, judged.pixels)

@@ -4,8 +4,9 @@ The road of a slide: correct → judge → { place → mosaic → pyramid } and 
 outcome and verdict. Live, resumed and replayed slides come down the same road.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,7 @@ from scanner.storage.spool import Spool
 from scanner.stream import Road
 
 AHEAD = 4
-ROWS_KEPT = 5
+ROWS_KEPT = 3  # a tile that a later row still needs is read from the spool in 2 ms
 NICE = 5
 
 Items = Iterator[Judged | PlanSettled]
@@ -58,10 +59,11 @@ class Desk:
 
 @dataclass(slots=True)
 class Watch:
-    """What is noticed on the way: when the last frame came, and the most memory the process tree held."""
+    """What is noticed on the way: when the last frame came, the most memory held, CPU seconds of each thread."""
 
     last_frame_s: float | None = None
     peak_bytes: int = 0
+    cpu_s: dict[str, float] = field(default_factory=dict)
 
     def passed(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:
         """The same items, watched."""
@@ -70,10 +72,11 @@ class Watch:
                 self.last_frame_s = item.last_frame_s
             self.peak_bytes = max(self.peak_bytes, tree_bytes())
             yield item
+            self.cpu_s["correct and judge"] = time.thread_time()
 
 
 def read_slide(
-    desk: Desk, begun: SlideBegun, plan: Plan, items: Iterable[Tile | EndOfPlan], road: Road
+    desk: Desk, begun: SlideBegun, plan: Plan, items: Iterable[Tile | EndOfPlan], road: Road, watch: Watch
 ) -> Reading:
     """All that the tiles of a slide say, when the last of them is read."""
     name = begun.slide.slide_id
@@ -86,8 +89,8 @@ def read_slide(
             desk.teller.planned(following)
         desk.tell(following)
 
-    stream = settled(_judge(desk, name, items), replanner, plan, tell)
-    places, found = _branches(desk, name, frame, plan, stream, road)
+    stream = settled(_judge(desk, name, watch.passed(items)), replanner, plan, tell)
+    places, found = _branches(desk, name, _Sheet(frame, plan, watch), stream, road)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
     _finish_all(desk, name, places)
@@ -105,18 +108,26 @@ def read_slide(
     )
 
 
-def _branches(
-    desk: Desk, name: str, frame: MosaicFrame, plan: Plan, stream: Items, road: Road
-) -> tuple[Places, Found | None]:
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """What the image branch of one slide starts from."""
+
+    frame: MosaicFrame
+    plan: Plan
+    watch: Watch
+
+
+def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -> tuple[Places, Found | None]:
     if desk.cells is None or desk.search.package is None:
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
-        (places,) = road.gather(lambda: _draw(desk, name, frame, plan, only))
+        (places,) = road.gather(lambda: _draw(desk, name, sheet, only))
         return places, None
-    work = CellWork(name, frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
+    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
-    return road.both(
-        lambda: _draw(desk, name, frame, plan, to_image), lambda: look_for_cells(to_cells, work, road)
-    )
+    before_s = desk.cells.cpu_s
+    both = road.both(lambda: _draw(desk, name, sheet, to_image), lambda: look_for_cells(to_cells, work, road))
+    sheet.watch.cpu_s["detect"] = desk.cells.cpu_s - before_s
+    return both
 
 
 def _judge(desk: Desk, name: str, items: Iterable[Tile | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
@@ -137,8 +148,9 @@ def _judge(desk: Desk, name: str, items: Iterable[Tile | EndOfPlan]) -> Iterator
         yield Judged(item, None, fact.quality, fact.sample_share, fact.sample_edges)
 
 
-def _draw(desk: Desk, name: str, frame: MosaicFrame, plan: Plan, items: Items) -> Places:
+def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
+    frame, plan = sheet.frame, sheet.plan
     store = open_image(desk.folder.slide(name).image, frame, name)
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
     frames = RecentFrames(desk.spool, name, Correction.of(desk.profile), ROWS_KEPT * (width + 4))
@@ -160,7 +172,9 @@ def _draw(desk: Desk, name: str, frame: MosaicFrame, plan: Plan, items: Items) -
                 branch.add(item)
             else:
                 branch.plan_settled(item)
-        return branch.finish()
+        places = branch.finish()
+        sheet.watch.cpu_s["place and draw"] = time.thread_time()
+        return places
 
 
 def open_image(path: Path, frame: MosaicFrame, name: str) -> PyramidStore:

@@ -159,7 +159,16 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         canvas_um=reading.plans[0].canvas_um,
         quality=_quality(reading, closing),
         focus_points=points,
+        cpu_ms_per_tile=_cpu_ms(times, watch, reading.counts.captured),
     )
+
+
+def _cpu_ms(times: Event | None, watch: Watch, tiles: int) -> dict[str, float]:
+    """CPU milliseconds a tile of each thread and of the detector's process; threads of libraries not included."""
+    known = dict(watch.cpu_s)
+    if times is not None:
+        known = {"control and focus": float(str(times.body.get("cpu_s", 0.0))), **known}
+    return {name: round(1000 * seconds / max(1, tiles), 2) for name, seconds in known.items()}
 
 
 def _quality(reading: Reading, closing: Closing) -> Quality:
