@@ -11,7 +11,6 @@ from detection.assess import Figures, Seen, assess, look
 from detection.classes import Role, indices
 from detection.crops import PATCH_PX, zoom_of
 from detection.detections import Image
-from detection.errors import DataError
 from detection.evaluation import Numbers, matched, platt
 from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
 from detection.model_card import Statement, model_card
@@ -45,18 +44,14 @@ def train_package(
     """Train on the images of a folder, from random weights or going on from those of ``start``.
 
     Raises:
-        DataError: where the folder's labels are not in order, or its classes are not those of ``start``.
+        DataError: where the folder's labels are not in order.
     """
     data = read_data(data_path)
-    if start is not None and start.classes != data.classes:
-        raise DataError(
-            str(data_path), [f"its classes are not those of {start.path}, from which training starts"]
-        )
     if data.kind is Kind.CROPS:
         settings = settings.model_copy(update={"steps": min(settings.steps, CROP_STEPS)})
     kept, held = split(data, settings)
     examples = [read_example(image, data.kind, settings, data.um_per_px) for image in kept]
-    weights = fit(examples, data.classes, data.kind, settings, start.weights if start else None, progress)
+    weights = fit(examples, data.classes, data.kind, settings, start, progress)
     trained = Trained(_config(data, settings, statement), weights)
     test_image = _self_test_image(held or kept, data, settings)
     trained = _calibrated(trained, data, held, test_image, progress)

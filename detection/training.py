@@ -1,7 +1,7 @@
 """How does a network learn cells from labelled images? The same data and seed give the same package."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from detection.crops import centre_box, zoom_of
 from detection.detections import Floats, Image
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.normalisation import white_level
-from detection.package import Network
+from detection.package import DetectorPackage, Network
 from detection.targets import IGNORED_LABEL, WIDE, Augmentation, Cells, Target, cut, seen, target
 
 Progress = Callable[[int, int, str], None]
@@ -149,25 +149,42 @@ def class_weights(examples: Sequence[Example], classes: Sequence[CellClass]) -> 
     return np.asarray(weights / weights.mean(), dtype=np.float32)
 
 
+def _taken_over(
+    fresh: dict[str, Tensor], start: DetectorPackage, classes: Sequence[CellClass]
+) -> dict[str, Tensor]:
+    """Fresh weights with all that ``start`` knows: its network, and of its last layer the classes of the same name."""
+    known = {name: torch.from_numpy(np.array(values)) for name, values in start.weights.items()}
+    taken = fresh | {name: values for name, values in known.items() if not name.startswith("head.")}
+    there = {entry.name: index for index, entry in enumerate(start.classes)}
+    rows = [(i, there[entry.name]) for i, entry in enumerate(classes) if entry.name in there]
+    for name in ("head.weight", "head.bias"):
+        values = fresh[name].clone()
+        values[:OUTPUTS_BEFORE_CLASSES] = known[name][:OUTPUTS_BEFORE_CLASSES]
+        for here, row in rows:
+            values[OUTPUTS_BEFORE_CLASSES + here] = known[name][OUTPUTS_BEFORE_CLASSES + row]
+        taken[name] = values
+    return taken
+
+
 def fit(
     examples: Sequence[Example],
     classes: Sequence[CellClass],
     kind: Kind,
     settings: TrainSettings,
-    start: Mapping[str, Floats] | None,
+    start: DetectorPackage | None,
     progress: Progress,
 ) -> dict[str, Floats]:
     """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule.
 
-    ``start`` are weights of the same network to go on from; without them it starts from random ones.
+    ``start`` is a package with the same network to go on from; without it, and for classes that it does not know,
+    training starts from random weights.
     """
     device = device_here()
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         network = build(ARCHITECTURE, settings.network, len(classes))
     if start is not None:
-        known = {name: torch.from_numpy(np.array(values)) for name, values in start.items()}
-        network.load_state_dict(network.state_dict() | known)
+        network.load_state_dict(_taken_over(network.state_dict(), start, classes))
     network = network.to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)

@@ -10,6 +10,7 @@ OUT/images/*.png|jpg and OUT/scenes.json; the same arguments write the same file
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,11 @@ FIELD_RADIUS_UM = 9_300.0
 DEFOCUS_UM = 0.7
 LABEL_OF: dict[CellClass, str] = {
     **{kind: kind.value for kind in ABNORMAL},
-    **dict.fromkeys(
-        (
-            *(CellClass.SUPERFICIAL, CellClass.INTERMEDIATE, CellClass.PARABASAL),
-            *(CellClass.METAPLASTIC, CellClass.REACTIVE),
-        ),
-        "NILM",
-    ),
+    CellClass.SUPERFICIAL: "NILM",
+    CellClass.INTERMEDIATE: "NILM",
+    CellClass.PARABASAL: "parabasal",
+    CellClass.METAPLASTIC: "metaplastic",
+    CellClass.REACTIVE: "reactive",
     CellClass.ENDOCERVICAL: "endocervical",
     CellClass.LEUCOCYTE: "leucocyte",
     CellClass.LEUCOCYTE_CLUMP: "leucocyte",
@@ -49,8 +48,28 @@ LABEL_OF: dict[CellClass, str] = {
     CellClass.DEBRIS: "debris",
     CellClass.BARE_NUCLEUS: "debris",
 }
-"""What the detector calls each kind of object; mucus and bubbles are background."""
-CATEGORIES = tuple(sorted(set(LABEL_OF.values())))
+"""What the detector calls each kind of object; mucus and bubbles are background.
+
+The normal cells that look most like abnormal ones have classes of their own, so that training meets them as often.
+"""
+LOOK_ALIKES = frozenset({"parabasal", "metaplastic", "reactive"})
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is written for each kind; ``coarse`` calls every normal squamous cell NILM."""
+
+    coarse: bool
+
+    def of(self, kind: CellClass) -> str | None:
+        """The label of an object, None for background."""
+        label = LABEL_OF.get(kind)
+        return "NILM" if self.coarse and label in LOOK_ALIKES else label
+
+    @property
+    def names(self) -> list[str]:
+        """All labels, sorted."""
+        return sorted({label for kind in LABEL_OF if (label := self.of(kind))})
 
 
 def main() -> int:
@@ -62,9 +81,11 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=700)
     parser.add_argument("--slides", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--coarse", action="store_true", help="call every normal squamous cell NILM")
     given = parser.parse_args()
     (given.out / "images").mkdir(parents=True, exist_ok=True)
-    coco = _empty(given.seed)
+    labels = Labels(given.coarse)
+    coco = _empty(given.seed, labels)
     for number in range(given.scenes):
         _add_scene(coco, number, given.out, np.random.default_rng((given.seed, number)))
         if number % 100 == 99:
@@ -76,10 +97,10 @@ def main() -> int:
     return 0
 
 
-def _empty(seed: int) -> dict[str, Any]:
+def _empty(seed: int, labels: Labels) -> dict[str, Any]:
     return {
         "info": {"description": f"simulated liquid-based cytology, seed {seed}", "um_per_px": UM_PER_PX},
-        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CATEGORIES)],
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(labels.names)],
         "images": [],
         "annotations": [],
     }
@@ -141,13 +162,16 @@ def _add(
         raise OSError(f"cannot write {out / 'images' / file}")
     image = {"id": len(coco["images"]), "file_name": file, "width": rgb.shape[1], "height": rgb.shape[0]}
     coco["images"].append(image | {"um_per_px": um_per_px, "slide": slide})
+    ids = {category["name"]: category["id"] for category in coco["categories"]}
+    labels = Labels(coarse=LOOK_ALIKES.isdisjoint(ids))
     for box, kind in labelled:
-        if kind in LABEL_OF:
+        label = labels.of(kind)
+        if label is not None:
             coco["annotations"].append(
                 {
                     "id": len(coco["annotations"]),
                     "image_id": image["id"],
-                    "category_id": CATEGORIES.index(LABEL_OF[kind]) + 1,
+                    "category_id": ids[label],
                     "bbox": [round(value, 2) for value in box],
                     "area": round(box[2] * box[3], 1),
                     "iscrowd": 0,

@@ -42,7 +42,7 @@ def train(
         progress: told (steps done, steps in all, what).
         steps: how long to train; by default 2,400 steps for boxes and 1,500 for crops.
         statement: what the package says about itself; by default the folders' names.
-        start: a package to go on from, with the same classes and network; by default random weights.
+        start: a package with the same network to go on from; by default random weights.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
