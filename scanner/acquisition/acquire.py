@@ -116,10 +116,11 @@ def _visit(
     session: Session, heading: _Heading, following: PlannedTile | None
 ) -> tuple[Captured | Missed, _Heading | None]:
     onward: _Heading | None = None
+    course = _course_to(session, following) if following else None
     place, z_um = heading.arrive()
     try:
         frames, last = _expose_planes(session, heading.planes, place, z_um)
-        onward = _head_for(session, following) if following else None
+        onward = _set_off(session, course) if course else None
         frames.append(last.read(session))
         return _kept(session, heading.tile, 1, frames), onward
     except CameraFault as fault:
@@ -144,12 +145,28 @@ def _again(session: Session, tile: PlannedTile, fault: CameraFault) -> Captured 
     return Missed(tile, ATTEMPTS, str(fault))
 
 
-def _head_for(session: Session, tile: PlannedTile) -> _Heading:
-    planes = tuple(session.focusing.planes(tile))
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Where the stage will go next: worked out while it still travels, so that it need not wait for that."""
+
+    tile: PlannedTile
+    planes: tuple[float, ...]
+    target: Point
+
+
+def _course_to(session: Session, tile: PlannedTile) -> _Course:
     target = session.slide_to_stage.apply(Point(tile.x_um, tile.y_um))
-    xy = session.rig.stage.start_move(target)
-    z = session.rig.z.start_move(planes[0]) if session.rig.z is not None else None
-    return _Heading(tile, planes, xy, z)
+    return _Course(tile, tuple(session.focusing.planes(tile)), target)
+
+
+def _set_off(session: Session, course: _Course) -> _Heading:
+    xy = session.rig.stage.start_move(course.target)
+    z = session.rig.z.start_move(course.planes[0]) if session.rig.z is not None else None
+    return _Heading(course.tile, course.planes, xy, z)
+
+
+def _head_for(session: Session, tile: PlannedTile) -> _Heading:
+    return _set_off(session, _course_to(session, tile))
 
 
 @dataclass(frozen=True, slots=True)
