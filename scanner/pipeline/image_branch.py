@@ -29,6 +29,7 @@ from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.spool import Spool
 
 DROPPED_AT_ONCE = 24
+LOOKED_BEYOND_EVERY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class ImageBranch:
         self._frontier.judged(cell, judged.sample_edges)
         prior = self._work.frame.corner(tile.reported_x_um, tile.reported_y_um)
         self._take(self._placement.add(number, *cell, prior, pairs))
+        if len(self._takes) % LOOKED_BEYOND_EVERY == 0:
+            self._draw(self._mosaic.void(self._frontier.never()))
 
     def plan_settled(self, settled: PlanSettled) -> None:
         """Every tile of a plan is in: all are placed, and what no further plan takes is final."""
@@ -147,8 +150,6 @@ class ImageBranch:
             )
             self._work.ledger.append(Kind.PLACED, self._work.slide_id, tile_key(p.tile, plan), fact.body())
             ready += self._mosaic.place(p, hold=self._awaits_retake(p.tile))
-        if ready:
-            ready += self._mosaic.void(self._frontier.never())
         self._draw(ready)
 
     def _awaits_retake(self, number: int) -> bool:
