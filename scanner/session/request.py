@@ -176,7 +176,7 @@ def _with_record(package: DetectorPackage | None, profile: Profile, profile_path
 def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
     held = profile.devices.loader.slots if profile else None
     if request.rack is not None:
-        return read_rack(request.rack, held)
+        return _first(read_rack(request.rack, held), request.slides)
     count = request.slides if request.slides is not None else (len(request.specimens) or held)
     if count is None:
         return None
@@ -185,6 +185,14 @@ def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
             f"{count} slides, but the loader holds 1 to {held}", "correct --slides", field="--slides"
         )
     return Rack(slots=tuple(RackSlot(slot=slot) for slot in range(1, count + 1)))
+
+
+def _first(rack: Rack, count: int | None) -> Rack:
+    """The first slots of a rack file; all of them where no number was given."""
+    if count is not None and not 1 <= count <= len(rack.slots):
+        problem = f"{count} slides, but the rack file names {len(rack.slots)}"
+        raise BadInput.one(problem, "correct --slides or the rack file", field="--slides")
+    return Rack(slots=rack.slots[:count])
 
 
 def _specimen_problems(request: RunRequest) -> list[Problem]:
