@@ -3,6 +3,7 @@
 import errno
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,18 @@ from scanner.errors import RackscanError
 from scanner.storage.atomic import disk_error, is_temporary, replacing, write_atomic
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """A process that may write 4 kB a file: the nearest thing to a full disk without one."""
+    """A process that may write 4 kB a file: the nearest thing to a full disk without one.
+
+    Only around the write itself: the test runner writes files of its own.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -40,11 +46,10 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.usefixtures("small_files_only")
 def test_a_disk_that_takes_no_more_is_told_in_words_and_the_old_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     write_atomic(path, b"one")
-    with pytest.raises(RackscanError, match=r"a\.bin: .*rackscan resume"):
+    with small_files_only(), pytest.raises(RackscanError, match=r"a\.bin: .*rackscan resume"):
         write_atomic(path, bytes(10_000))
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
