@@ -106,18 +106,21 @@ def _near(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
         for a in np.unique(size)
         for b in np.unique(size[size >= a])
     ]
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    return np.concatenate(found)
 
 
 def _between(
     centres: NDArray[np.float64], some: NDArray[np.intp], others: NDArray[np.intp], reach: float
 ) -> NDArray[np.int64]:
+    """Each pair once, i < j: boxes of one class of size find each other from both sides, those of two only once."""
     hits = cKDTree(centres[some]).sparse_distance_matrix(
         cKDTree(centres[others]), reach * 2**0.5, output_type="ndarray"
     )
-    pairs = np.stack([some[hits["i"]], others[hits["j"]]], axis=1).astype(np.int64)
-    different: Pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    return different
+    first, second = some[hits["i"]], others[hits["j"]]
+    if some is not others and not np.array_equal(some, others):
+        first, second = np.minimum(first, second), np.maximum(first, second)
+    pairs = np.stack([first, second], axis=1).astype(np.int64)
+    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def _ios(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from scanner.model.events import Json
 from scanner.pipeline.findings import Findings
 from scanner.storage.atomic import write_atomic
 
+MOST = 2_000
 NAMESPACE = uuid.UUID("5c0c6c9e-6c0b-5d7e-9a55-5f6b7e2f3a10")
 COLOURS: dict[str, list[Json]] = {
     "ASC-US": [240, 200, 60],
@@ -20,10 +21,14 @@ COLOURS: dict[str, list[Json]] = {
 
 
 def feature_collection(findings: Findings, slide_id: str) -> dict[str, Json]:
-    """A FeatureCollection with one rectangle a finding; ids depend on slide and rank only."""
+    """A FeatureCollection with one rectangle a finding, at most the 2,000 highest-scoring: the table holds all.
+
+    Ids depend on slide and rank only.
+    """
+    first_id = uuid.uuid5(NAMESPACE, slide_id).int & ~0xFFFFFFFF
     return {
         "type": "FeatureCollection",
-        "features": [_feature(findings, index, slide_id) for index in range(len(findings))],
+        "features": [_feature(findings, index, first_id) for index in range(min(MOST, len(findings)))],
     }
 
 
@@ -36,14 +41,14 @@ def write_geojson(path: Path, findings: Findings, slide_id: str) -> None:
     write_atomic(path, json.dumps(feature_collection(findings, slide_id), separators=(",", ":")))
 
 
-def _feature(findings: Findings, index: int, slide_id: str) -> dict[str, Json]:
+def _feature(findings: Findings, index: int, first_id: int) -> dict[str, Json]:
     x, y, w, h = (float(value) for value in findings.boxes_px[index])
     corners: list[Json] = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]
     name = findings.classes[index]
     classification: dict[str, Json] = {"name": name, "color": COLOURS.get(name, [90, 90, 220])}
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(NAMESPACE, f"{slide_id}/{index + 1}")),
+        "id": str(uuid.UUID(int=first_id + index)),
         "geometry": {"type": "Polygon", "coordinates": [corners]},
         "properties": {
             "objectType": "detection",

@@ -200,8 +200,10 @@ def open_image(path: Path, frame: MosaicFrame, name: str) -> PyramidStore:
 def _finish_all(desk: Desk, name: str, places: Places) -> None:
     """Both branches are over: no frame is needed any more."""
     with Ledger.open(desk.folder.ledger) as ledger:
+        finished = {event.key for event in ledger.events(Kind.TILE_FINISHED, name)}
         for take in places.takes:
-            finish_tile(ledger, desk.spool, name, take)
+            if tile_key(take.tile.planned.tile, take.tile.plan) not in finished:
+                finish_tile(ledger, desk.spool, name, take)
 
 
 def tree_bytes() -> int:
