@@ -115,7 +115,8 @@ def reopen(settings: RunSettings, ledger: LedgerProtocol) -> Prepared:
     if package is not None and package.hash != settings.detector_hash:
         mend = "put the detector back as it was, or begin a new run"
         raise BadInput.one("the detector was changed since this run began", mend, file=str(settings.detector))
-    search = _with_record(package, profile, path)
+    own_slides = package is not None and not settings.options.get("specimens")
+    search = _with_record(package, profile, path) if package and own_slides else _without_record(package)
     return Prepared(profile, path, rack, _region(settings), search, settings, run_values(settings))
 
 
@@ -152,11 +153,9 @@ def _search(request: RunRequest, profile: Profile | None) -> Search:
     if request.detector == NO_DETECTOR:
         return Search(None, None, None)
     package = _load(Path(request.detector) if request.detector else DEFAULT_PACKAGE)
-    return (
-        Search(package.path, package, None)
-        if profile is None
-        else _with_record(package, profile, request.profile)
-    )
+    if profile is None or request.specimens:
+        return Search(package.path, package, None)
+    return _with_record(package, profile, request.profile)
 
 
 def _load(path: Path) -> DetectorPackage:
@@ -166,11 +165,14 @@ def _load(path: Path) -> DetectorPackage:
         raise BadInput.one(str(error), "give another --detector, or none", file=str(path)) from error
 
 
-def _with_record(package: DetectorPackage | None, profile: Profile, profile_path: Path) -> Search:
-    if package is None:
-        return Search(None, None, None)
+def _with_record(package: DetectorPackage, profile: Profile, profile_path: Path) -> Search:
+    """The record made with this detector on this rig's own slides; a picture as specimen is none of them."""
     records = read_records(profile_path.parent)
     return Search(package.path, package, matching(records, package.hash, profile.name, rig_hash(profile)))
+
+
+def _without_record(package: DetectorPackage | None) -> Search:
+    return Search(package.path if package else None, package, None)
 
 
 def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
