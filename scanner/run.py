@@ -26,6 +26,7 @@ from scanner.model.report import RunResult, SlideReport
 from scanner.model.tile import EndOfPlan, Tile
 from scanner.pipeline.cell_branch import cell_search
 from scanner.session.forecast import needed_bytes
+from scanner.session.memory import share_one_arena
 from scanner.session.reading import Desk, Watch, read_slide
 from scanner.session.replaying import check_replayable, replayed_rack
 from scanner.session.reporting import (
@@ -123,6 +124,7 @@ def _scan(
     spool = Spool(folder.frames, prepared.settings.keep_tiles)
     teller = Teller(folder.settings.run, prepared.rack.slots, show)
     sys.setswitchinterval(SWITCH_S)
+    share_one_arena()
     with listening(teller), Road() as road, _stoppable(rig, ledger):
         plans: Mailbox[Plan | None] = Mailbox(road)
         captured = _control(rig, prepared, folder, spool, plans, teller)

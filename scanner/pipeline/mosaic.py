@@ -76,6 +76,7 @@ class Mosaic:
         self._owners: dict[BlockId, dict[Cell, list[Box]]] = {}
         self._finished: set[BlockId] = set()
         self._kept: dict[int, list[BlockId]] = {}
+        self._sheet: Pixels | None = None
 
     def place(self, placed: Placed, hold: bool = False) -> list[BlockId]:
         """A tile's final place; the blocks finished by it. ``hold``: its retake is still to come."""
@@ -118,10 +119,17 @@ class Mosaic:
         corner = self._canvas.block_box(block)
         for placed, boxes in self._strokes(block):
             if sheet is None:
-                shape = (self._canvas.block_px, self._canvas.block_px, self._canvas.channels)
-                sheet = np.full(shape, self._canvas.fill, self._canvas.dtype)
+                sheet = self._white_sheet()
             _paint(sheet, corner, pixels(placed.tile), placed, boxes)
         return None if sheet is None else _planar(sheet)
+
+    def _white_sheet(self) -> Pixels:
+        """The one sheet that every block is drawn on: fresh memory costs more than the drawing."""
+        if self._sheet is None:
+            side = self._canvas.block_px
+            self._sheet = np.empty((side, side, self._canvas.channels), self._canvas.dtype)
+        self._sheet.fill(self._canvas.fill)
+        return self._sheet
 
     def unneeded(self) -> list[int]:
         """Tiles that no unfinished block can show; each is told once."""
