@@ -59,7 +59,7 @@ class Pyramid:
         self._fill = fill
         self._stored = stored
         self._parents: dict[tuple[int, int, int], _Parent] = {}
-        self._carry = self._blocks(0)[1] + 2
+        self._carry = self._blocks(0)[1] // 2 + 3
 
     def add(self, row: int, col: int, pixels: Shown) -> Iterator[LevelBlock]:
         """A finished level-0 block: its pixels, None where no tile shows, or "stored" where it was written before.
