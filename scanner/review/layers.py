@@ -13,6 +13,7 @@ from scanner.errors import DamagedRun
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
 from scanner.model.tile import Pixels
+from scanner.review.growing import GrowingStore
 from scanner.review.pictures import STATE_COLOURS
 from scanner.review.rows import TileRows, finding_rows, tile_rows
 from scanner.review.slide_page import seen, title, um_per_px
@@ -154,7 +155,7 @@ def slide_layers(reader: RunReader, slide_id: str) -> SlideLayers | None:
     paths = reader.paths(slide_id)
     if not (paths.image / "zarr.json").is_file():
         return None
-    store = PyramidStore.open(paths.image)
+    store = GrowingStore.open(paths.image)
     return SlideLayers(
         slide_id,
         slide_name(reader, slide_id),
