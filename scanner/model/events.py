@@ -21,7 +21,6 @@ class Kind(StrEnum):
     WARNING = "warning"
     SLIDE_LOADED = "slide-loaded"
     IDENTITY = "identity"
-    LOCATED = "located"
     SEATED = "seated"
     PLAN = "plan"
     FOCUS_POINT = "focus-point"

@@ -117,7 +117,7 @@ def test_facts_appended_while_reading_are_read_too(path: Path) -> None:
             seen += 1
             if seen < 5:
                 other.append(Kind.WARNING, "", "", {"n": seen})
-                ledger.append(Kind.LOCATED, "", "", {"after": event.seq})
+                ledger.append(Kind.SEATED, "", "", {"after": event.seq})
         assert seen == len(list(other.events())) == 9
 
 
