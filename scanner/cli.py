@@ -22,6 +22,7 @@ from scanner.errors import BadInput, Problem, RackscanError
 if TYPE_CHECKING:
     from scanner.model.geometry import Rect
     from scanner.model.report import RunResult
+    from scanner.session.request import RunRequest
 
 FAULT = 3
 EXTRAS = {"torch": ("torch", "onnx"), "view": ("napari", "qtpy", "PySide6")}
@@ -105,17 +106,19 @@ def run(
         detector=detector,
         keep_tiles=keep_tiles,
         seed=seed,
-        dry_run=dry_run,
     )
     if dry_run:
-        from scanner.session.forecast import describe, forecast
-
-        expected = forecast(request)
-        _emit(expected) if as_json else typer.echo(describe(expected))
-        return
+        return _foretell(request, as_json)
     with _quiet_stdout(as_json), progress_view(silent=as_json) as show:
         result = run_rack(request, show)
-    _finish(result, as_json, out)
+    return _finish(result, as_json, out)
+
+
+def _foretell(request: "RunRequest", as_json: bool) -> None:
+    from scanner.session.forecast import describe, forecast
+
+    expected = forecast(request)
+    _emit(expected) if as_json else typer.echo(describe(expected))
 
 
 @app.command(epilog="Example: rackscan resume runs/first")

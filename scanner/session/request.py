@@ -52,7 +52,6 @@ class RunRequest:
     detector: str | None = None
     keep_tiles: bool = False
     seed: int | None = None
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

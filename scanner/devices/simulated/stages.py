@@ -4,6 +4,7 @@ from pymmcore_plus.core import FocusDirection
 from pymmcore_plus.experimental.unicore import StageDevice, XYStageDevice
 
 from scanner.devices.simulated.wiring import Neighbours
+from scanner.errors import DeviceFault
 
 
 class SimulatedXY(XYStageDevice):
@@ -35,11 +36,11 @@ class SimulatedXY(XYStageDevice):
 
     def set_origin_x(self) -> None:
         """The origin is fixed by the end switches."""
-        raise NotImplementedError("the simulated stage keeps its origin")
+        raise DeviceFault("XY", "the simulated stage keeps its origin")
 
     def set_origin_y(self) -> None:
         """The origin is fixed by the end switches."""
-        raise NotImplementedError("the simulated stage keeps its origin")
+        raise DeviceFault("XY", "the simulated stage keeps its origin")
 
 
 class SimulatedZ(StageDevice):
@@ -71,7 +72,7 @@ class SimulatedZ(StageDevice):
 
     def set_origin(self) -> None:
         """The origin is fixed by the end switches."""
-        raise NotImplementedError("the simulated focus drive keeps its origin")
+        raise DeviceFault("Z", "the simulated focus drive keeps its origin")
 
     def get_focus_direction(self) -> FocusDirection:
         """Away from the sample, as the .cfg of a real rig would say."""

@@ -120,6 +120,7 @@ def test_closing_a_rig_twice_is_no_fault(open_stock: Callable[..., Rig]) -> None
     rig = open_stock()
     rig.close()
     rig.close()
+    assert not rig.mm.is_open
 
 
 def test_a_process_that_forgets_to_close_its_rig_ends_cleanly(stock_profile: Profile, tmp_path: Path) -> None:
