@@ -1,30 +1,37 @@
-"""At which height is a field sharp, from a few planes of it?
+"""At which height is a field sharp, from a few planes of it, and how sharp are these planes?
 
-Each block is fitted by itself: cells lie at different heights, so the curve of a field is a sum of curves and its
-peak is not where any ratio of whole-field numbers points. The curve of the field is then put together again.
+Every block is fitted by itself: objects lie at different heights, so the curve of a field is a sum of curves and its
+peak is not where any ratio of whole-field numbers points. How blur of several scales changes between two planes tells
+a block's height without knowing what it shows (A. P. Pentland, "A new sense for depth of field", PAMI 9, 1987;
+M. Subbarao, G. Surya, "Depth from defocus: a spatial domain approach", IJCV 13, 1994).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from autofocus.errors import FocusInputError
 from autofocus.template import FocusTemplate
+from autofocus.view import BANDS, Detail
 
 FloatArray = NDArray[np.float64]
-_GRID_STEP_OF_WIDTH = 0.1
-_REACH_OF_SIGMA = 3.0
-# weak blocks are many and strong ones few: without this, blocks far out of focus are taken for strong ones
-_SIZE_PRIOR_POWER = 1.0
-_MISFIT_LOG = 0.15
-_MISFIT_REACH_OF_WIDTH = 0.7
-_TOTAL_NOISE_LOG = 0.01
+
+DRAWS = 128
+_STEP_UM = 0.08
+_REACH_OF_SIGMA = 3.5
+_BEYOND_UM = 3.0
+_MOST_STEPS = 401
+_AMPLITUDE_LOG = 2.0
+_AREA_LOG = 0.35
+_OVERLOOKED_SHARE = 0.12
+_STAGE_UM = 0.07
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is believed before looking: N(z_um, sigma_um)."""
+    """What is believed before looking: N(z_um, sigma_um) for the height of the field."""
 
     z_um: float
     sigma_um: float
@@ -32,25 +39,69 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class HeightEstimate:
-    """Where the field's own sharpness curve peaks.
+    """Where the field's own sharpness curve peaks, and how sure that is.
 
     Attributes:
         z_um: height of the peak.
         sigma_um: its uncertainty (1 sigma).
         grid_um: (g,) heights, ascending.
-        curve: (g,) reconstructed sharpness of the field at each of them.
-        informed: how much the frames said over the prior, 0 (nothing) to 1.
+        curve: (g,) sharpness at each of them relative to the peak.
+        draws: (d, g) curves that the frames would explain as well, each relative to its own peak.
+        heights_um: (n,) heights of the blocks, ``areas`` (n,) how much each counts.
     """
 
     z_um: float
     sigma_um: float
     grid_um: FloatArray
     curve: FloatArray
-    informed: float
+    draws: FloatArray
+    heights_um: FloatArray
+    areas: FloatArray
 
     def relative(self, z_um: float) -> float:
         """Sharpness at ``z_um`` relative to the peak (0 to 1)."""
-        return float(np.interp(z_um, self.grid_um, self.curve) / self.curve.max())
+        return float(np.interp(z_um, self.grid_um, self.curve))
+
+    def typical(self, z_um: float) -> float:
+        """The sharpness that ``z_um`` reaches in the middle one of the curves that explain the frames."""
+        return self.surely(z_um, 0.5)
+
+    def best_bet(self, level: float) -> tuple[float, float]:
+        """The height at which most of these curves reach ``level``, and how many of them do."""
+        share = np.mean(self.draws >= level, axis=0)
+        # of a stretch of equally good heights the middle
+        best = np.flatnonzero(share >= share.max() - 1e-9)
+        middle = int(best[len(best) // 2])
+        return float(self.grid_um[middle]), float(share[middle])
+
+    @property
+    def level_um(self) -> tuple[float, float]:
+        """Height of the layer of objects, robust, and its uncertainty (1 sigma, from how they scatter)."""
+        count = float(self.areas.sum() ** 2 / max(float((self.areas**2).sum()), 1e-9))
+        middle = _weighted_median(self.heights_um, self.areas)
+        apart = 1.48 * _weighted_median(np.abs(self.heights_um - middle), self.areas)
+        near = np.abs(self.heights_um - middle) <= 3 * max(apart, _STEP_UM)
+        mean = float(np.average(self.heights_um[near], weights=self.areas[near]))
+        # a nucleus covers about two blocks, and not every block is understood
+        return mean, float(1.5 * np.hypot(max(apart, 0.4), 0.3) / np.sqrt(max(count / 2, 1.0)))
+
+    def surely(self, z_um: float, doubt: float) -> float:
+        """The sharpness that ``z_um`` reaches in all but a share ``doubt`` of the curves that explain the frames."""
+        return float(np.quantile(self._reached(z_um), doubt))
+
+    def chance(self, z_um: ArrayLike, level: float) -> float:
+        """In which share of these curves does one of the heights reach ``level``?"""
+        heights = np.atleast_1d(np.asarray(z_um, float))
+        reached = np.max([self._reached(float(z)) for z in heights], axis=0)
+        return float(np.mean(reached >= level))
+
+    def _reached(self, z_um: float) -> FloatArray:
+        """(d,) what each draw reaches at a height."""
+        step = float(self.grid_um[1] - self.grid_um[0])
+        at = min(max((z_um - float(self.grid_um[0])) / step, 0.0), len(self.grid_um) - 1.001)
+        low, share = int(at), at - int(at)
+        values: FloatArray = (1 - share) * self.draws[:, low] + share * self.draws[:, low + 1]
+        return values
 
     @property
     def at_edge(self) -> bool:
@@ -60,117 +111,125 @@ class HeightEstimate:
 
 
 def estimate(
-    z_um: FloatArray, blocks: FloatArray, template: FocusTemplate, prior: Prior, noise: float
+    z_um: FloatArray, details: Sequence[Detail], areas: FloatArray, template: FocusTemplate, prior: Prior
 ) -> HeightEstimate:
-    """Combine n planes of one field.
+    """Combine planes of one field.
 
     Args:
-        z_um: (n,) heights of the planes.
-        blocks: (n, k) sharpness of each block.
-        template: curve of a single block of this slide.
-        prior: where single blocks are expected.
-        noise: sharpness (1 sigma) that a block without texture shows.
+        z_um: (k,) heights of the planes.
+        details: k times the detail of the same n blocks.
+        areas: (n,) how much each block counts.
+        template: curves of single blocks of this slide.
+        prior: where the field is expected.
 
     Raises:
-        FocusInputError: where shapes disagree or a number is not finite.
+        FocusInputError: where shapes disagree, nothing is there or a number is not finite.
     """
-    z, values = np.asarray(z_um, float), np.asarray(blocks, float)
-    if values.ndim != 2 or z.shape != (values.shape[0],) or not len(z):
-        raise FocusInputError(f"heights {z.shape} and blocks {values.shape} do not belong together")
-    if not (np.isfinite(z).all() and np.isfinite(values).all()):
-        raise FocusInputError("heights and sharpness must be finite numbers")
+    z = np.asarray(z_um, float)
+    if not len(z) or len(details) != len(z) or not len(areas):
+        raise FocusInputError(
+            f"{len(z)} heights, {len(details)} frames and {len(areas)} blocks do not belong together"
+        )
+    energy = np.stack([d.energy[:, 1:] for d in details], axis=1)
+    noise = np.stack([d.sigma[:, 1:] for d in details], axis=1)
+    if not (np.isfinite(z).all() and np.isfinite(energy).all()):
+        raise FocusInputError("heights and energies must be finite numbers")
     grid = _grid(z, template, prior)
-    belief, sizes = _posterior(z, values, grid, template, prior, noise)
-    curve = _field_curve(grid, belief, sizes, template)
-    misfit = _Misfit.of(z, values.sum(axis=1), template)
-    curve *= misfit.correction(grid, curve)
+    belief = _belief(z, energy, noise, grid, template, prior)
+    fade = template.sharp(grid[:, None] - grid[None])
+    curve = fade @ (belief.T @ areas)
+    draws = _draws(grid, belief, areas, fade, prior, template)
     peak = _refined_peak(grid, curve)
-    sigma = float(
-        np.hypot(_peak_sigma(grid, belief, sizes, template, peak), misfit.sigma_um(grid, curve, peak))
-    )
-    before = _narrowed(np.exp(-0.5 * ((grid - prior.z_um) / prior.sigma_um) ** 2)[:, None], grid)
-    after = _narrowed(belief, grid)
-    strength = (belief * sizes).sum(axis=0)
-    mean_after = float((after * strength).sum() / max(strength.sum(), 1e-30))
-    return HeightEstimate(peak, sigma, grid, curve, float(np.clip(1 - mean_after / before[0], 0.0, 1.0)))
+    sigma = float(np.hypot(np.std(grid[np.argmax(draws, axis=1)]), 0.3 * _STEP_UM))
+    heights = belief @ grid
+    return HeightEstimate(peak, sigma, grid, curve / curve.max(), draws, heights, np.asarray(areas, float))
 
 
 def _grid(z: FloatArray, template: FocusTemplate, prior: Prior) -> FloatArray:
-    reach = _REACH_OF_SIGMA * prior.sigma_um
-    low = min(float(z.min()), prior.z_um - reach)
-    high = max(float(z.max()), prior.z_um + reach)
-    count = int(np.ceil((high - low) / (_GRID_STEP_OF_WIDTH * template.width_um))) + 1
-    return np.linspace(low, high, min(max(count, 21), 401))
+    reach = _REACH_OF_SIGMA * float(np.hypot(prior.sigma_um, template.spread_um))
+    low = min(float(z.min()) - _BEYOND_UM, prior.z_um - reach)
+    high = max(float(z.max()) + _BEYOND_UM, prior.z_um + reach)
+    count = int(np.ceil((high - low) / _STEP_UM)) + 1
+    return np.linspace(low, high, min(max(count, 21), _MOST_STEPS))
 
 
-def _posterior(
-    z: FloatArray, values: FloatArray, grid: FloatArray, template: FocusTemplate, prior: Prior, noise: float
-) -> tuple[FloatArray, FloatArray]:
-    """Belief over heights and the fitted size of each block: both (g, k)."""
-    variance = (template.scatter * np.clip(values, 0.0, None)) ** 2 + noise**2
-    weight = 1 / np.maximum(variance, 1e-30)
-    shapes = template(z[:, None] - grid[None, :])
-    power = (shapes**2).T @ weight
-    sizes = np.clip(shapes.T @ (weight * values) / power, 0.0, None)
-    misfit = np.sum(weight * values**2, axis=0) - sizes**2 * power
-    logs = -0.5 * misfit - 0.5 * ((grid - prior.z_um) / prior.sigma_um)[:, None] ** 2
-    logs -= _SIZE_PRIOR_POWER * np.log(sizes + noise)
-    belief = np.exp(logs - logs.max(axis=0))
-    return belief / belief.sum(axis=0), sizes
-
-
-def _field_curve(
-    grid: FloatArray, belief: FloatArray, sizes: FloatArray, template: FocusTemplate
+def _belief(
+    z: FloatArray,
+    energy: FloatArray,
+    noise: FloatArray,
+    grid: FloatArray,
+    template: FocusTemplate,
+    prior: Prior,
 ) -> FloatArray:
-    strength = (belief * sizes).sum(axis=1)
-    curve: FloatArray = template(grid[:, None] - grid[None, :]) @ strength
-    return curve
+    """(n, g) how likely each block lies at each height: energies are log-normal around the template."""
+    n, planes = energy.shape[:2]
+    kept = np.maximum(energy, noise)
+    logs = np.log(kept) - np.asarray(template.spectrum)
+    logs = logs.reshape(n, -1) - float(np.median(logs.max(axis=(1, 2))))
+    inverse = np.linalg.inv(_covariance(noise / kept, template))
+    model = np.stack([[fade.log(height - grid) for fade in template.bands] for height in z]).reshape(
+        planes * BANDS, -1
+    )
+    # -½ rᵀ C⁻¹ r without ever holding r for all heights at once
+    seen = np.einsum("nij,nj->ni", inverse, logs)
+    square = np.einsum("nij,ig,jg->ng", inverse, model, model, optimize=True)
+    cost = square - 2 * seen @ model
+    wide = prior.sigma_um**2 + template.spread_um**2
+    chance = -0.5 * cost - 0.5 * (grid - prior.z_um) ** 2 / wide
+    belief: FloatArray = np.exp(chance - chance.max(axis=1, keepdims=True))
+    return np.asarray(belief / belief.sum(axis=1, keepdims=True), np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Misfit:
-    """What the planes say over the model, as a Gaussian process over height: many planes outvote the template.
+def _covariance(relative_noise: FloatArray, template: FocusTemplate) -> FloatArray:
+    """(n, m, m): an amplitude of the block's own, a spectrum of its own, misfit and noise of each measurement."""
+    n, planes = relative_noise.shape[:2]
+    size = planes * BANDS
+    covariance = np.full((n, size, size), _AMPLITUDE_LOG**2)
+    band = np.tile(np.arange(BANDS), planes)
+    covariance += template.spectrum_scatter**2 * (band[:, None] == band[None])
+    covariance[:, np.arange(size), np.arange(size)] += (
+        template.scatter**2 + relative_noise.reshape(n, size) ** 2
+    )
+    return covariance
 
-    ``z_um``, ``logs`` and ``noise`` (n,): heights, logarithms of the field's sharpness, their uncertainty.
+
+def _draws(
+    grid: FloatArray,
+    belief: FloatArray,
+    areas: FloatArray,
+    fade: FloatArray,
+    prior: Prior,
+    template: FocusTemplate,
+) -> FloatArray:
+    """(DRAWS, g) curves with heights, areas, and what was overlooked varied within their belief.
+
+    The same numbers are drawn each time, so that the same frames give the same answer.
     """
+    rng = np.random.default_rng(0)
+    cumulated = np.cumsum(belief, axis=1)
+    dice = rng.random((DRAWS, len(areas)))
+    at = np.stack([np.searchsorted(row, dice[:, n] * row[-1]) for n, row in enumerate(cumulated)], axis=1)
+    weights = areas * np.exp(rng.normal(0.0, _AREA_LOG, (DRAWS, len(areas))))
+    mass = np.zeros((DRAWS, len(grid)))
+    np.add.at(mass, (np.arange(DRAWS)[:, None], np.clip(at, 0, len(grid) - 1)), weights)
+    wide = float(np.hypot(prior.sigma_um, template.spread_um))
+    unseen = np.searchsorted(grid, prior.z_um + wide * rng.standard_normal(DRAWS))
+    mass[np.arange(DRAWS), np.clip(unseen, 0, len(grid) - 1)] += (
+        _OVERLOOKED_SHARE * areas.sum() * rng.exponential(1.0, DRAWS)
+    )
+    curves = mass @ fade
+    # the stage is not quite where it says: whole steps of the grid are fine enough
+    shift = np.rint(rng.normal(0.0, _STAGE_UM / (grid[1] - grid[0]), DRAWS)).astype(int)
+    moved_to = np.clip(np.arange(len(grid)) + shift[:, None], 0, len(grid) - 1)
+    moved = np.take_along_axis(curves, moved_to, axis=1)
+    relative: FloatArray = moved / moved.max(axis=1, keepdims=True)
+    return relative
 
-    z_um: FloatArray
-    logs: FloatArray
-    noise: FloatArray
-    reach_um: float
 
-    @classmethod
-    def of(cls, z_um: FloatArray, totals: FloatArray, template: FocusTemplate) -> "_Misfit":
-        seen = np.maximum(totals, 1e-3 * max(float(totals.max()), 1e-30))
-        noise = _TOTAL_NOISE_LOG * (1 + seen.max() / seen)
-        return cls(z_um, np.log(seen), noise, _MISFIT_REACH_OF_WIDTH * template.width_um)
-
-    def correction(self, grid: FloatArray, curve: FloatArray) -> FloatArray:
-        """Factor for the model's curve at each height of the grid."""
-        model = np.log(np.maximum(np.interp(self.z_um, grid, curve), 1e-30))
-        towards = self._kernel(grid)
-        ratio: FloatArray = np.exp(towards @ np.linalg.solve(self._covariance(), self.logs - model))
-        return ratio
-
-    def sigma_um(self, grid: FloatArray, curve: FloatArray, peak_um: float) -> float:
-        """How far what the planes leave open about the misfit's slope can move the peak."""
-        across = (self.z_um - peak_um) / self.reach_um**2 * self._kernel(np.array([peak_um]))[0]
-        open_slope = _MISFIT_LOG**2 / self.reach_um**2 - across @ np.linalg.solve(self._covariance(), across)
-        at = int(np.clip(np.searchsorted(grid, peak_um), 1, len(grid) - 2))
-        step = max(1, len(grid) // 20)
-        low, high = max(at - step, 0), min(at + step, len(grid) - 1)
-        logs = np.log(np.maximum(curve[[low, at, high]], 1e-30))
-        bend = abs(logs[0] - 2 * logs[1] + logs[2]) / ((grid[high] - grid[low]) / 2) ** 2
-        return float(min(np.sqrt(max(open_slope, 0.0)) / max(bend, 1e-9), 0.5 * (grid[-1] - grid[0])))
-
-    def _kernel(self, at: FloatArray) -> FloatArray:
-        apart = (at[:, None] - self.z_um[None, :]) / self.reach_um
-        kernel: FloatArray = _MISFIT_LOG**2 * np.exp(-0.5 * apart**2)
-        return kernel
-
-    def _covariance(self) -> FloatArray:
-        covariance: FloatArray = self._kernel(self.z_um) + np.diag(self.noise**2)
-        return covariance
+def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
+    order = np.argsort(values, kind="stable")
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, 0.5 * cumulated[-1])])
 
 
 def _refined_peak(grid: FloatArray, curve: FloatArray) -> float:
@@ -181,24 +240,3 @@ def _refined_peak(grid: FloatArray, curve: FloatArray) -> float:
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return float(grid[at] + shift * (grid[1] - grid[0]))
-
-
-def _peak_sigma(
-    grid: FloatArray, belief: FloatArray, sizes: FloatArray, template: FocusTemplate, peak: float
-) -> float:
-    """How far the peak moves when each block's height and size vary within its belief."""
-    push = sizes * template.slope(peak - grid)[:, None]
-    mean = (belief * push).sum(axis=0)
-    spread = ((belief * push**2).sum(axis=0) - mean**2).sum()
-    step = 0.1 * template.width_um
-    slopes = [((belief * sizes) * template.slope(peak + s - grid)[:, None]).sum() for s in (-step, step)]
-    stiffness = abs(slopes[1] - slopes[0]) / (2 * step)
-    return float(min(np.sqrt(spread) / max(stiffness, 1e-30), 0.5 * (grid[-1] - grid[0])))
-
-
-def _narrowed(belief: FloatArray, grid: FloatArray) -> FloatArray:
-    """Standard deviation of each column's belief: (k,)."""
-    weight = belief / belief.sum(axis=0)
-    mean = grid @ weight
-    spread: FloatArray = np.sqrt(np.clip((grid**2) @ weight - mean**2, 0.0, None))
-    return spread

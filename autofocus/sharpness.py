@@ -16,6 +16,7 @@ LEAST_CONTRAST = 0.015
 SAMPLE_SCALE_PX = 8
 FLAT_FIELD_SAMPLES = 997
 LEAST_SAMPLE_AREA_PX = 4 * SAMPLE_SCALE_PX**2
+_GREEN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +49,42 @@ def measure(image: Image, metric: FocusMetric = _ROBUST, block_px: int = DEFAULT
         FocusInputError: for pixels of another shape or type.
     """
     gray = focus_channel(image)
-    return Sharpness(metric.blocks(gray, block_px), _has_sample(gray), _light_fault(gray))
+    return Sharpness(metric.blocks(gray, block_px), _has_sample(gray), light_fault(gray))
 
 
-def _light_fault(gray: Gray) -> str:
-    full = np.iinfo(gray.dtype).max
-    sparse = gray[::4, ::4]
+def light_fault(image: Image) -> str:
+    """Why a frame's light must not be used for focusing, "" where it may: (h, w[, 3|4]) uint8 or uint16."""
+    full = np.iinfo(image.dtype).max
+    sparse = image[::8, ::8] if image.ndim == 2 else image[::8, ::8, _GREEN]
     if float(np.mean(sparse >= full)) > CLIPPED_MOST:
         return "saturated"
-    return "dark" if background(gray) < DARK_LEVEL * full else ""
+    return "dark" if float(np.quantile(sparse, 0.8)) < DARK_LEVEL * full else ""
+
+
+def shows_sample(small: NDArray[np.uint8], clear: NDArray[np.float64]) -> bool:
+    """Does anything absorb light, also far out of focus?
+
+    Args:
+        small: (h, w[, 3]) uint8 at about 1 µm a pixel.
+        clear: (channels,) gray levels of the empty field.
+    """
+    gray = small if small.ndim == 2 else np.ascontiguousarray(small[..., _GREEN])
+    side = SAMPLE_SCALE_PX // 2
+    size = max(1, gray.shape[1] // side), max(1, gray.shape[0] // side)
+    mean = cv2.resize(gray.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return _absorbs(mean / np.float32(clear[small.ndim // 3]), noise(gray, 32) / 2)
 
 
 def _has_sample(gray: Gray) -> bool:
-    small = _flattened(_relative(gray))
+    return _absorbs(_relative(gray), noise(gray) / background(gray))
+
+
+def _absorbs(relative: NDArray[np.float32], noise_of_clear: float) -> bool:
+    small = _flattened(relative)
     around = cv2.GaussianBlur(small, (0, 0), 8.0)
     contrast = np.abs(cv2.GaussianBlur(small, (0, 0), 1.0) - around)
     # averaging 8 × 8 px and the Gaussian on top leave about a thirtieth of the pixel noise
-    least = max(LEAST_CONTRAST, 6.0 * noise(gray) / background(gray) / 30.0)
+    least = max(LEAST_CONTRAST, 6.0 * noise_of_clear / 30.0)
     return int(np.count_nonzero(contrast > least)) * SAMPLE_SCALE_PX**2 >= LEAST_SAMPLE_AREA_PX
 
 

@@ -8,15 +8,17 @@ unless several fail in a row: then the rig is at fault and the run stops.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
+from autofocus.answers import Look
 from scanner.acquisition.floor import FloorClock
 from scanner.devices.protocols import Exposure, Move, ZMove
 from scanner.devices.rig import Rig
 from scanner.errors import CameraFault
 from scanner.model.geometry import Affine, Point
 from scanner.model.plan import PlannedTile
-from scanner.model.tile import Frame, TileFocus
+from scanner.model.tile import Frame, Pixels, TileFocus
 
 log = logging.getLogger("scanner.acquire")
 
@@ -31,8 +33,12 @@ class Focusing(Protocol):
         """The heights (z µm) to expose, in order; at least one."""
         ...
 
-    def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
-        """Which of the frames to keep, and the tile's own focus answer."""
+    def more(self, tile: PlannedTile, looks: Sequence[Look]) -> float | None:
+        """Another height to expose after what was seen, or None: the stage may leave."""
+        ...
+
+    def judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
+        """Which of the planes to keep, and the tile's own focus answer."""
         ...
 
 
@@ -119,10 +125,9 @@ def _visit(
     course = _course_to(session, following) if following else None
     place, z_um = heading.arrive()
     try:
-        frames, last = _expose_planes(session, heading.planes, place, z_um)
+        shots = _expose_planes(session, heading, place, z_um)
         onward = _set_off(session, course) if course else None
-        frames.append(last.read(session))
-        return _kept(session, heading.tile, 1, frames), onward
+        return _kept(session, heading.tile, 1, shots), onward
     except CameraFault as fault:
         log.warning("retry: tile %d is taken again: %s", heading.tile.tile, fault)
         if onward is not None:
@@ -136,9 +141,7 @@ def _again(session: Session, tile: PlannedTile, fault: CameraFault) -> Captured 
         heading = _head_for(session, tile)
         place, z_um = heading.arrive()
         try:
-            frames, last = _expose_planes(session, heading.planes, place, z_um)
-            frames.append(last.read(session))
-            return _kept(session, tile, attempt, frames)
+            return _kept(session, tile, attempt, _expose_planes(session, heading, place, z_um))
         except CameraFault as again:
             log.warning("tile %d failed again: %s", tile.tile, again)
             fault = again
@@ -169,38 +172,63 @@ def _head_for(session: Session, tile: PlannedTile) -> _Heading:
     return _set_off(session, _course_to(session, tile))
 
 
-@dataclass(frozen=True, slots=True)
-class _Shot:
-    """An exposure that is over and not read yet."""
+class _Shot(Look):
+    """An exposure that is over; its frame is read once, when somebody asks for it."""
 
-    exposure: Exposure
-    place: Point
-    z_um: float
+    def __init__(self, session: Session, exposure: Exposure, place: Point, z_um: float) -> None:
+        super().__init__(z_um, self._pixels, session.rig.profile.active_objective.um_per_px)
+        self._exposure, self._place, self._started_s = exposure, place, session.started_s
 
-    def read(self, session: Session) -> Frame:
-        picture = self.exposure.read()
-        begun, ended = (t - session.started_s for t in (picture.triggered_s, picture.read_s))
-        return Frame(picture.pixels, self.place.x, self.place.y, self.z_um, begun, ended)
+    @cached_property
+    def frame(self) -> Frame:
+        """Waits until it is read out."""
+        picture = self._exposure.read()
+        begun, ended = (t - self._started_s for t in (picture.triggered_s, picture.read_s))
+        return Frame(picture.pixels, self._place.x, self._place.y, self.z_um, begun, ended)
 
+    @property
+    def is_read(self) -> bool:
+        """Does the next move wait for nothing?"""
+        return "frame" in self.__dict__
 
-def _expose_planes(
-    session: Session, planes: Sequence[float], place: Point, z_um: float
-) -> tuple[list[Frame], _Shot]:
-    """All planes but the last read, the last one exposed and not yet read: the stage may move on."""
-    shot = _expose(session, place, z_um)
-    frames: list[Frame] = []
-    for z_next in planes[1:]:
-        with session.clock.focusing():
-            move = session.rig.z.start_move(z_next) if session.rig.z is not None else None
-            frames.append(shot.read(session))
-            shot = _expose(session, place, _height(move, z_next))
-    return frames, shot
+    def _pixels(self) -> Pixels:
+        return self.frame.pixels
 
 
-def _expose(session: Session, place: Point, z_um: float) -> _Shot:
+def _expose_planes(session: Session, heading: _Heading, place: Point, z_um: float) -> list[_Shot]:
+    """All planes of a tile, the last one perhaps not yet read: the stage may move on."""
+    shots = [_expose(session, place, z_um, None)]
+    waiting = list(heading.planes[1:])
+    while waiting:
+        shots.append(_next_plane(session, place, waiting.pop(0), shots[-1]))
+        if not waiting:
+            waiting = _more(session, heading.tile, shots)
+    return shots
+
+
+def _more(session: Session, tile: PlannedTile, shots: Sequence[_Shot]) -> list[float]:
+    """Another plane where what was seen asks for one; the time until that is known is spent on focusing."""
+    with session.clock.focusing():
+        following = session.focusing.more(tile, shots)
+        if shots[-1].is_read and following is None:
+            session.clock.settle()
+    return [] if following is None else [following]
+
+
+def _next_plane(session: Session, place: Point, z_um: float, last: _Shot) -> _Shot:
+    with session.clock.focusing():
+        move = session.rig.z.start_move(z_um) if session.rig.z is not None else None
+        _ = last.frame
+        return _expose(session, place, _height(move, z_um), last)
+
+
+def _expose(session: Session, place: Point, z_um: float, last: _Shot | None) -> _Shot:
+    """Meanwhile the frame before is glanced at."""
     exposure = session.rig.camera.start_exposure()
+    if last is not None:
+        _ = last.crowd_um2
     exposure.exposed()
-    return _Shot(exposure, place, z_um)
+    return _Shot(session, exposure, place, z_um)
 
 
 def _height(move: ZMove | None, planned_um: float) -> float:
@@ -208,6 +236,7 @@ def _height(move: ZMove | None, planned_um: float) -> float:
     return planned_um if move is None else move.wait().z_um
 
 
-def _kept(session: Session, tile: PlannedTile, attempt: int, frames: Sequence[Frame]) -> Captured:
-    best, focus = session.focusing.answer(tile, frames)
+def _kept(session: Session, tile: PlannedTile, attempt: int, shots: Sequence[_Shot]) -> Captured:
+    frames = [shot.frame for shot in shots]
+    best, focus = session.focusing.judged(tile, shots)
     return Captured(tile, attempt, frames[best], focus, len(frames) * attempt)

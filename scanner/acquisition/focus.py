@@ -8,11 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from autofocus.answers import Look, NoSample, Refused
 from autofocus.drift import Drift
+from autofocus.errors import FocusInputError
 from autofocus.focus_map import FocusMap, FocusPoint
 from autofocus.height import Prior
-from autofocus.search import Found, Look, block_sigma_um, judge
-from autofocus.sharpness import measure
+from autofocus.tile import TileHeight, TilePolicy, first_planes, judge_tile, next_plane
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock
 from scanner.acquisition.focus_survey import LEAST_SIGMA_UM, Survey, survey
@@ -26,15 +27,12 @@ from scanner.model.tile import FocusState, Frame, TileFocus
 from scanner.storage.facts import tile_from_body
 from scanner.storage.ledger import LedgerProtocol
 
-PLANE_STEP_OF_DEPTH = 0.9
-COVERED_SIGMAS = 1.5
-LEAST_PLANES = 2
-MOST_PLANES = 4
-RETAKE_PLANES = 3
 RETAKE_SIGMA_UM = 0.5
+RETAKE_STEP_UM = 0.8
 SECOND_LOOK_PLANES = 7
 SECOND_LOOK_STEP_OF_DEPTH = 1.5
 SECOND_LOOK_SIGMA_UM = 2.0
+WORTH_AGAIN = 0.2
 
 
 def begin_focus(
@@ -79,6 +77,13 @@ def _surveyed(rig: Rig, ledger: LedgerProtocol, slide: Slide, plan: Plan, slide_
     return found
 
 
+def policy_of(strategy: FocusStrategy) -> TilePolicy:
+    """How much a tile may cost: ``every-tile`` looks at its planes before it leaves, whatever the field."""
+    if strategy is FocusStrategy.EVERY_TILE:
+        return TilePolicy(crowded_um2=math.inf, alone_sigmas=math.inf)
+    return TilePolicy()
+
+
 class TileFocusing:
     """A fold over tiles in the order they are captured; satisfies ``acquire.Focusing``.
 
@@ -88,6 +93,8 @@ class TileFocusing:
     def __init__(self, profile: Profile, known: Survey | None) -> None:
         self._spec = profile.focus
         self._depth_um = profile.active_objective.depth_of_field_um()
+        self._um_per_px = profile.active_objective.um_per_px
+        self._policy = policy_of(profile.focus.strategy)
         self._template = known.template if known else None
         self._map: FocusMap | None = known.focus_map if known else None
         self._drift = Drift()
@@ -96,21 +103,32 @@ class TileFocusing:
         self._drift_then_um: dict[int, float] = {}
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
-        """The heights (z µm) to expose, ascending.
+        """The heights (z µm) to expose at once, ascending.
 
         A tile that is taken again is exposed around the height its own curve asked for, or over a wider range
         where it gave no answer.
         """
         z_um, sigma_um = self.predict(tile)
-        if self._map is None or self._spec.strategy is not FocusStrategy.EVERY_TILE:
+        if self._map is None or self._template is None or self._spec.strategy is FocusStrategy.MAP:
             return (z_um,)
-        step_um = PLANE_STEP_OF_DEPTH * self._depth_um
-        count = min(max(math.ceil(2 * COVERED_SIGMAS * sigma_um / step_um), LEAST_PLANES), MOST_PLANES)
-        if tile.z_um is not None:
-            count = RETAKE_PLANES
-        elif tile.tile in self._unanswered:
-            count, step_um = SECOND_LOOK_PLANES, SECOND_LOOK_STEP_OF_DEPTH * self._depth_um
-        return tuple(z_um + step_um * (n - (count - 1) / 2) for n in range(count))
+        if tile.z_um is None and tile.tile in self._unanswered:
+            step_um = SECOND_LOOK_STEP_OF_DEPTH * self._depth_um
+            middle = (SECOND_LOOK_PLANES - 1) / 2
+            return tuple(z_um + step_um * (n - middle) for n in range(SECOND_LOOK_PLANES))
+        return first_planes(self._template, Prior(z_um, sigma_um), self._policy_for(tile))
+
+    def more(self, tile: PlannedTile, looks: Sequence[Look]) -> float | None:
+        """Another height to expose after ``looks``, or None: the stage may leave.
+
+        It waits for the last frame to be read out only where that is worth its time.
+        """
+        if self._template is None or self._spec.strategy is FocusStrategy.MAP or len(looks) < 2:
+            return None
+        z_um, sigma_um = self.predict(tile)
+        try:
+            return next_plane(looks, self._template, Prior(z_um, sigma_um), self._policy_for(tile))
+        except FocusInputError:
+            return None
 
     def predict(self, tile: PlannedTile) -> tuple[float, float]:
         """Where the tile is believed to be sharp, and how sure (1 sigma), before it is looked at."""
@@ -124,8 +142,13 @@ class TileFocusing:
         return z_um + self._drift.z_um, math.hypot(sigma_um, doubt_um)
 
     def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
-        """Which frame to keep (the nearest to the tile's own height) and what is known of its focus."""
-        index, focus = self._judged(tile, frames)
+        """Which frame to keep and what is known of its focus."""
+        looks = [Look.known(frame.z_um, frame.pixels, self._um_per_px) for frame in frames]
+        return self.judged(tile, looks)
+
+    def judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
+        """The same of frames that were looked at already."""
+        index, focus = self._judged(tile, looks)
         self.learn(tile, focus)
         return index, focus
 
@@ -138,54 +161,73 @@ class TileFocusing:
         self._drift_then_um[tile.tile] = self._drift.z_um
         if focus.best_z_um is None and focus.state is not FocusState.NO_SAMPLE:
             self._unanswered.add(tile.tile)
-        if self._map is None or focus.best_z_um is None or tile.z_um is not None:
-            return
-        if focus.state is FocusState.UNREADABLE:
+        if (
+            self._map is None
+            or focus.level_um is None
+            or focus.level_sigma_um is None
+            or tile.z_um is not None
+        ):
             return
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
-        residual_um = focus.best_z_um - z_um
-        self._drift = self._drift.updated(residual_um, math.hypot(sigma_um, focus.sigma_um), self._since_last)
+        spread_um = max(focus.level_sigma_um, LEAST_SIGMA_UM)
+        self._drift = self._drift.updated(
+            focus.level_um - z_um, math.hypot(sigma_um, spread_um), self._since_last
+        )
         self._since_last = 0
-        level_um = focus.best_z_um - self._drift.z_um
-        point = FocusPoint(tile.x_um, tile.y_um, level_um, max(focus.sigma_um, LEAST_SIGMA_UM))
+        point = FocusPoint(tile.x_um, tile.y_um, focus.level_um - self._drift.z_um, spread_um)
         self._map = self._map.with_points([point])
 
-    def _judged(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
+    def _policy_for(self, tile: PlannedTile) -> TilePolicy:
+        """A tile that was soft once is looked at, whatever its field."""
+        if tile.z_um is None:
+            return self._policy
+        return replace(self._policy, step_um=RETAKE_STEP_UM, crowded_um2=math.inf, alone_sigmas=math.inf)
+
+    def _judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
         z_um, sigma_um = self.predict(tile)
-        nearest = _nearest(frames, z_um)
-        unmeasured = TileFocus(FocusState.UNMEASURED, frames[nearest].z_um, sigma_um)
-        if self._template is None:
+        nearest = min(range(len(looks)), key=lambda n: (abs(looks[n].z_um - z_um), n))
+        unmeasured = TileFocus(FocusState.UNMEASURED, looks[nearest].z_um, sigma_um)
+        if self._template is None or self._map is None:
             return nearest, replace(unmeasured, reason="the rig does not focus")
-        looks = [Look.known(frame.z_um, measure(frame.pixels)) for frame in frames]
-        if not any(look.sharpness.has_sample for look in looks):
-            state, reason = FocusState.NO_SAMPLE, "nothing absorbs light here"
-            return nearest, replace(unmeasured, state=state, reason=reason)
-        if len(frames) < LEAST_PLANES or self._map is None:
-            return nearest, replace(unmeasured, reason="one plane says nothing of its focus")
-        answer = judge(looks, self._template, Prior(z_um, block_sigma_um(sigma_um, self._template)))
-        if isinstance(answer, Found):
-            return self._measured(frames, answer)
+        try:
+            answer = judge_tile(looks, self._template, Prior(z_um, sigma_um), self._policy)
+        except FocusInputError as error:
+            answer = Refused(str(error), len(looks))
+        if isinstance(answer, TileHeight):
+            return answer.kept, self._measured(answer, looks[answer.kept].z_um, len(looks))
+        if isinstance(answer, NoSample):
+            return nearest, replace(unmeasured, state=FocusState.NO_SAMPLE, reason=answer.reason)
         # without an answer a tile with sample counts as unreadable until a second, wider look
         state = FocusState.UNMEASURED if tile.tile in self._unanswered else FocusState.UNREADABLE
         return nearest, replace(unmeasured, state=state, reason=f"no answer: {answer.reason}")
 
-    def _measured(self, frames: Sequence[Frame], answer: Found) -> tuple[int, TileFocus]:
-        index = _nearest(frames, answer.z_um)
-        away_um = answer.z_um - frames[index].z_um
-        focus = TileFocus(
-            self._state(abs(away_um)), frames[index].z_um, answer.sigma_um, answer.z_um, _words(away_um)
+    def _measured(self, answer: TileHeight, z_um: float, planes: int) -> TileFocus:
+        found = answer.estimate
+        away_um = answer.better_um - z_um
+        level_um, level_sigma_um = found.level_um
+        state = FocusState.SHARP if answer.sharp else self._soft(abs(away_um))
+        again = state is FocusState.UNREADABLE or answer.hope >= answer.chance + WORTH_AGAIN
+        # what one plane says of the height is mostly what the map said before
+        taught = planes > 1
+        return TileFocus(
+            state,
+            z_um,
+            found.sigma_um,
+            answer.better_um,
+            _words(answer, away_um),
+            level_um if taught else None,
+            level_sigma_um if taught else None,
+            again,
         )
-        return index, focus
 
-    def _state(self, away_um: float) -> FocusState:
-        if away_um <= self._depth_um / 2:
-            return FocusState.SHARP
+    def _soft(self, away_um: float) -> FocusState:
         return FocusState.USABLE if away_um <= self._spec.usable_um else FocusState.UNREADABLE
 
 
-def _nearest(frames: Sequence[Frame], z_um: float) -> int:
-    return min(range(len(frames)), key=lambda n: (abs(frames[n].z_um - z_um), n))
-
-
-def _words(away_um: float) -> str:
-    return f"sharpest {abs(away_um):.2f} µm {'above' if away_um > 0 else 'below'}"
+def _words(answer: TileHeight, away_um: float) -> str:
+    reached = f"{100 * answer.reached:.0f} % of its sharpness"
+    if answer.sharp:
+        return reached
+    if answer.hope < answer.chance + WORTH_AGAIN:
+        return f"{reached}; its cells lie at several heights, no plane shows them all"
+    return f"{reached}; sharper {abs(away_um):.1f} µm {'above' if away_um > 0 else 'below'}"

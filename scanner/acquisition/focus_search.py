@@ -1,32 +1,12 @@
 """How does one search for focus run on a rig? A frame is read while z moves and measured during the next exposure."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from autofocus.search import Answer, Look, Search
-from autofocus.sharpness import Sharpness, measure
+from autofocus.answers import Answer, Look, Search
 from scanner.devices.protocols import Exposure
 from scanner.devices.rig import Rig
 from scanner.errors import DeviceFault
 from scanner.model.tile import Pixels
-
-
-@dataclass(slots=True)
-class _Glimpse:
-    """A frame that is exposed; it is read once and measured once, at the latest when the search wants to know."""
-
-    exposure: Exposure
-    pixels: Pixels | None = None
-    seen: Sharpness | None = None
-
-    def read(self) -> Pixels:
-        if self.pixels is None:
-            self.pixels = self.exposure.read().pixels
-        return self.pixels
-
-    def see(self) -> Sharpness:
-        if self.seen is None:
-            self.seen = measure(self.read())
-        return self.seen
 
 
 def search_focus(rig: Rig, search: Search) -> Answer:
@@ -39,20 +19,25 @@ def search_focus(rig: Rig, search: Search) -> Answer:
     """
     if rig.z is None:
         raise DeviceFault("Z", "this rig has no focus drive; choose the focus strategy fixed")
+    um_per_px = rig.profile.active_objective.um_per_px
     wanted_um = next(search)
-    last: _Glimpse | None = None
+    last: Look | None = None
     while True:
         move = rig.z.start_move(wanted_um)
         if last is not None:
-            last.read()
+            _ = last.image
         z_um = move.wait().z_um
         exposure = rig.camera.start_exposure()
         if last is not None:
-            last.see()
+            _ = last.view.halves
         exposure.exposed()
-        last = _Glimpse(exposure)
+        last = Look(z_um, _reading(exposure), um_per_px)
         try:
-            wanted_um = search.send(Look(z_um, last.see))
+            wanted_um = search.send(last)
         except StopIteration as done:
             answer: Answer = done.value
             return answer
+
+
+def _reading(exposure: Exposure) -> Callable[[], Pixels]:
+    return lambda: exposure.read().pixels

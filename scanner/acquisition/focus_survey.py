@@ -5,26 +5,17 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from autofocus.answers import Answer, Found, NoSample, Search, Sweep
 from autofocus.focus_map import FocusMap, FocusPoint
-from autofocus.search import (
-    Answer,
-    FocusCurve,
-    Found,
-    NoSample,
-    Search,
-    first_point,
-    guided,
-    teaches,
-    template_of,
-)
-from autofocus.template import FocusTemplate
+from autofocus.search import first_point, guided, template_of
+from autofocus.template import Fade, FocusTemplate
 from scanner.acquisition.focus_search import search_focus
 from scanner.devices.rig import Rig
 from scanner.errors import CameraFault, FocusRefused
 from scanner.model.events import Body
 from scanner.model.geometry import Affine, Point
 from scanner.model.plan import Plan, PlannedTile
-from scanner.model.profile import FocusSpec
+from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.report import FocusPointFact
 from scanner.storage.facts import Fact
 
@@ -32,21 +23,49 @@ log = logging.getLogger("scanner.focus")
 
 FIRST_TRIES = 20
 MOST_SWEEPS = 4
-SWEEP_FRAMES = 10
+TEACHING_BLOCKS = 40
 FITTED_AT = (6, 12, 24, 48)
 LEAST_POINTS = 5
 MOST_POINTS = 80
+MOST_POINTS_BEFORE_TILES = 16
 LEAST_SIGMA_UM = 0.05
 
 
-class FocusMapFact(Fact):
-    """Kind ``focus-map``: the slide's focus curve, as ``autofocus.template.FocusTemplate``."""
+Curve = tuple[float, float, float, float]
 
-    width_below_um: float
-    width_above_um: float
-    power: float
+
+class FocusMapFact(Fact):
+    """Kind ``focus-map``: the slide's focus curves, as ``autofocus.template.FocusTemplate``; a curve is a ``Fade``."""
+
+    sharp: Curve
+    bands: tuple[Curve, Curve, Curve]
+    spectrum: tuple[float, float, float]
+    spectrum_scatter: float
     scatter: float
     spread_um: float
+
+    @classmethod
+    def of(cls, template: FocusTemplate) -> "FocusMapFact":
+        """What a survey learned."""
+        fine, middle, coarse = (_curve(fade) for fade in template.bands)
+        return cls(
+            sharp=_curve(template.sharp),
+            bands=(fine, middle, coarse),
+            spectrum=template.spectrum,
+            spectrum_scatter=template.spectrum_scatter,
+            scatter=template.scatter,
+            spread_um=template.spread_um,
+        )
+
+    def template(self) -> FocusTemplate:
+        """For the tiles."""
+        fine, middle, coarse = (Fade(*curve) for curve in self.bands)
+        scatters = (self.spectrum_scatter, self.scatter, self.spread_um)
+        return FocusTemplate(Fade(*self.sharp), (fine, middle, coarse), self.spectrum, *scatters)
+
+
+def _curve(fade: Fade) -> Curve:
+    return fade.below_um, fade.above_um, fade.power, fade.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +87,7 @@ class Survey:
 
     def map_body(self) -> Body:
         """For the ledger."""
-        curve = self.template
-        return FocusMapFact(
-            width_below_um=curve.width_below_um,
-            width_above_um=curve.width_above_um,
-            power=curve.power,
-            scatter=curve.scatter,
-            spread_um=curve.spread_um,
-        ).body()
+        return FocusMapFact.of(self.template).body()
 
     @classmethod
     def of_bodies(cls, points: Sequence[Body], curve: Body) -> "Survey":
@@ -86,7 +98,7 @@ class Survey:
         """
         fact = FocusMapFact.from_body(curve)
         read = tuple(SurveyPointFact.from_body(body).point() for body in points)
-        return cls(read, FocusTemplate(**fact.model_dump()))
+        return cls(read, fact.template())
 
 
 class SurveyPointFact(Fact, FocusPointFact):
@@ -109,8 +121,8 @@ def survey(rig: Rig, slide_to_stage: Affine, plan: Plan) -> Survey:
         FocusRefused: sample was seen, and no place of several could be focused.
         DeviceFault, Stopped: from stage and drive.
     """
-    under_way = _UnderWay(rig.profile.focus, rig.profile.active_objective.depth_of_field_um())
-    for tile in survey_places(plan.tiles, rig.profile.focus.point_spacing_fields):
+    under_way = SurveyUnderWay(rig.profile)
+    for tile in survey_places(plan.tiles, rig.profile.focus.point_spacing_fields, under_way.most):
         if under_way.hopeless:
             break
         move = rig.stage.start_move(slide_to_stage.apply(Point(tile.x_um, tile.y_um)))
@@ -118,50 +130,62 @@ def survey(rig: Rig, slide_to_stage: Affine, plan: Plan) -> Survey:
         move.wait()
         under_way.note(tile, _answer(rig, tile, search))
     _refuse_where_sample_never_came_sharp(under_way.points)
-    return Survey(tuple(under_way.points), under_way.template)
+    return under_way.survey()
 
 
-class _UnderWay:
+class SurveyUnderWay:
     """What is known so far; the map is fitted anew only now and then, it costs as much as a move."""
 
-    def __init__(self, spec: FocusSpec, depth_um: float) -> None:
-        self._spec, self._depth_um = spec, depth_um
+    def __init__(self, profile: Profile) -> None:
+        self._spec, self._depth_um = profile.focus, profile.active_objective.depth_of_field_um()
+        # where every tile is measured, the map needs only to know where to begin
+        self.most = MOST_POINTS if self._spec.strategy is FocusStrategy.MAP else MOST_POINTS_BEFORE_TILES
         self._map: FocusMap | None = None
-        self._sweeps: list[FocusCurve] = []
+        self._sweeps: list[Sweep] = []
         self.points: list[FocusPointFact] = []
-        self.template = FocusTemplate.from_optics(depth_um)
+        self.template = FocusTemplate.from_optics(self._depth_um)
 
     @property
     def hopeless(self) -> bool:
+        """Were many places looked at, and none held sample?"""
         return self._map is None and len(self.points) >= FIRST_TRIES
 
+    def survey(self) -> Survey:
+        """What is known now."""
+        return Survey(tuple(self.points), self.template)
+
     def search(self, tile: PlannedTile) -> Search:
+        """How to focus the next place."""
         if self._map is None:
             return first_point(self._spec.start_um, self._spec.range_um, self._depth_um)
         z_um, sigma_um = self._map.predict(tile.x_um, tile.y_um)
-        if not any(teaches(curve) for curve in self._sweeps) and len(self._sweeps) < MOST_SWEEPS:
+        if not any(s.teachers >= TEACHING_BLOCKS for s in self._sweeps) and len(self._sweeps) < MOST_SWEEPS:
             return first_point(z_um, self._spec.range_um, self._depth_um)
-        return guided(self.template, z_um, sigma_um)
+        return guided(self.template, z_um, sigma_um, self._depth_um)
 
     def note(self, tile: PlannedTile, answer: Answer | str) -> None:
+        """What was found there; a text is the camera's complaint."""
         self.points.append(_fact(tile, answer))
         if not isinstance(answer, Found):
             return
-        point = FocusPoint(tile.x_um, tile.y_um, answer.z_um, max(answer.sigma_um, LEAST_SIGMA_UM))
-        if len(answer.curve.z_um) >= SWEEP_FRAMES:
-            self._sweeps.append(answer.curve)
+        level_um, sigma_um = answer.estimate.level_um
+        point = FocusPoint(tile.x_um, tile.y_um, level_um, max(sigma_um, LEAST_SIGMA_UM))
+        if answer.sweep is not None:
+            self._sweeps.append(answer.sweep)
             self.template = template_of(self._sweeps, FocusTemplate.from_optics(self._depth_um))
         self._map = self._map.with_points([point]) if self._map else FocusMap.of([point])
         if len(self._map.points) in FITTED_AT:
             self._map = self._map.refitted()
 
 
-def survey_places(tiles: Sequence[PlannedTile], spacing_fields: float) -> list[PlannedTile]:
-    """Fields to focus on, about one in ``spacing_fields``², five at least and hardly more than eighty.
+def survey_places(
+    tiles: Sequence[PlannedTile], spacing_fields: float, most: int = MOST_POINTS
+) -> list[PlannedTile]:
+    """Fields to focus on, about one in ``spacing_fields``², five at least and hardly more than ``most``.
 
     The first is in the middle, where sample is likely; the others follow in short steps from there.
     """
-    count = min(max(math.ceil(len(tiles) / spacing_fields**2), LEAST_POINTS), MOST_POINTS, len(tiles))
+    count = min(max(math.ceil(len(tiles) / spacing_fields**2), LEAST_POINTS), most, len(tiles))
     step = math.sqrt(len(tiles) / count) if count else 1.0
     while len(groups := _groups(tiles, step)) < count:
         step *= 0.9
@@ -205,8 +229,12 @@ def _answer(rig: Rig, tile: PlannedTile, search: Search) -> Answer | str:
 
 def _fact(tile: PlannedTile, answer: Answer | str) -> FocusPointFact:
     if isinstance(answer, Found):
-        z_um, sigma_um = answer.z_um, max(answer.sigma_um, LEAST_SIGMA_UM)
-        return FocusPointFact(x_um=tile.x_um, y_um=tile.y_um, z_um=z_um, sigma_um=sigma_um, state="found")
+        # the map is of the layer of objects; where single fields are sharpest scatters around that
+        z_um, sigma_um = answer.estimate.level_um
+        sigma_um = max(sigma_um, LEAST_SIGMA_UM)
+        return FocusPointFact(
+            x_um=tile.x_um, y_um=tile.y_um, z_um=z_um, sigma_um=sigma_um, state="found", reason=answer.note
+        )
     state = "no-sample" if isinstance(answer, NoSample) else "refused"
     reason = answer if isinstance(answer, str) else answer.reason
     return FocusPointFact(

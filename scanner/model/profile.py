@@ -148,6 +148,7 @@ class FocusStrategy(StrEnum):
     FIXED = "fixed"
     MAP = "map"
     EVERY_TILE = "every-tile"
+    HYBRID = "hybrid"
 
 
 class FocusSpec(Value):

@@ -44,13 +44,31 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class TileFocus:
-    """A tile's own focus answer: the height it was captured at, its signed defocus where measured, and how sure."""
+    """A tile's own focus answer.
+
+    Attributes:
+        state: how far the kept plane lies from where the tile's own curve peaks.
+        z_um: the height it was captured at.
+        sigma_um: how sure the answer is (1 sigma).
+        best_z_um: where the tile would be sharp, where that was measured.
+        reason: in words.
+        level_um: height of the layer of objects in it, ± level_sigma_um: what the focus map learns.
+        again: whether taking it once more could make it sharp.
+    """
 
     state: FocusState
     z_um: float
     sigma_um: float
     best_z_um: float | None = None
     reason: str = ""
+    level_um: float | None = None
+    level_sigma_um: float | None = None
+    again: bool = True
+
+    @property
+    def retake(self) -> bool:
+        """Is it worth a place in a further plan?"""
+        return self.state.soft and self.again
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ class ImageBranch:
 
     def _awaits_retake(self, number: int) -> bool:
         takes = self._takes[number]
-        return takes[-1].tile.focus.state.soft and len(takes) <= self._work.retakes
+        return takes[-1].tile.focus.retake and len(takes) <= self._work.retakes
 
     def _draw(self, blocks: Iterable[BlockId]) -> None:
         store = self._work.store

@@ -7,7 +7,7 @@ from scanner.acquisition.locate import NEIGHBOURS, Cell, Edges, border_plan
 from scanner.model.geometry import Affine
 from scanner.model.plan import Plan, PlannedTile, PlanReason
 from scanner.model.profile import Profile
-from scanner.model.tile import EndOfPlan, FocusState, Judged
+from scanner.model.tile import EndOfPlan, Judged, TileFocus
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,7 @@ class TileVerdict:
     """What is known of a field after its last capture: enough to plan further."""
 
     planned: PlannedTile
-    state: FocusState
-    best_z_um: float | None
+    focus: TileFocus
     edges: Edges
     takes: int
 
@@ -43,7 +42,7 @@ class Replanner:
         planned, focus = judged.tile.planned, judged.tile.focus
         cell = planned.row, planned.col
         takes = self._fields[cell].takes + 1 if cell in self._fields else 1
-        self._fields[cell] = TileVerdict(planned, focus.state, focus.best_z_um, judged.sample_edges, takes)
+        self._fields[cell] = TileVerdict(planned, focus, judged.sample_edges, takes)
 
     def next_plan(self, plans: Sequence[Plan]) -> Plan | None:
         """Border fields first, as often as they grow inside the canvas; then the soft tiles once more."""
@@ -67,11 +66,11 @@ class Replanner:
 def retake_plan(plans: Sequence[Plan], fields: Sequence[TileVerdict], retakes: int) -> Plan | None:
     """The soft fields again at the height their own curve peaks at; None when there are none left to take."""
     order = {tile.tile: n for n, tile in enumerate(tile for plan in plans for tile in plan.tiles)}
-    soft = [field for field in fields if field.state.soft and field.takes <= retakes]
+    soft = [field for field in fields if field.focus.retake and field.takes <= retakes]
     if not soft:
         return None
     soft.sort(key=lambda field: order[field.planned.tile])
-    tiles = tuple(field.planned.model_copy(update={"z_um": field.best_z_um}) for field in soft)
+    tiles = tuple(field.planned.model_copy(update={"z_um": field.focus.best_z_um}) for field in soft)
     update = {"number": len(plans) + 1, "reason": PlanReason.RETAKE, "tiles": tiles, "skipped": ()}
     return plans[0].model_copy(update=update)
 

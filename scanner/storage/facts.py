@@ -66,6 +66,9 @@ class FocusFact(Fact):
     sigma_um: Unbounded
     best_z_um: float | None
     reason: str
+    level_um: float | None = Field(default=None, exclude_if=lambda level: level is None)
+    level_sigma_um: float | None = Field(default=None, exclude_if=lambda sigma: sigma is None)
+    again: bool = Field(default=True, exclude_if=lambda again: again)
 
 
 class TileFact(Fact):

@@ -22,7 +22,7 @@ from scanner.devices.simulated.specimen import (
 )
 from scanner.devices.simulated.sprites import COARSE, MOST_BLUR_PX, Sprite, turned, turned_box, turned_shape
 from scanner.devices.simulated.textures import FloatImage, Textures
-from scanner.devices.simulated.truth import ABNORMAL, CellClass, TruthObject
+from scanner.devices.simulated.truth import ABNORMAL, CellClass, Nuclei, TruthObject
 
 HEIGHT_SIGMA_UM = 1.5
 _BUCKET_PX = 256
@@ -151,6 +151,27 @@ class ProceduralSlide:
     def truth(self) -> tuple[TruthObject, ...]:
         """Every object with its box in slide µm and its height."""
         return tuple(_truth(item, self._grid) for item in self._placed)
+
+    def nuclei_in(self, corner: tuple[int, int], shape: tuple[int, int]) -> Nuclei:
+        """The nuclei whose middle lies in a field of (h, w) px with its first pixel at ``corner`` of the grid.
+
+        Leucocytes and litter drawn as dark as a nucleus are among them; their classes tell.
+        """
+        rows = []
+        for item in self._near(corner, shape, 0):
+            if item.sprite.nucleus_area_px:
+                u, v, _, _ = turned_box(item.sprite.nucleus_box_px, item.sprite.shape, item.turn)
+                at = (item.corner[0] + u - corner[0], item.corner[1] + v - corner[1])
+                if 0 <= at[0] < shape[1] and 0 <= at[1] < shape[0]:
+                    rows.append(
+                        (at, item.height_um, item.sprite.nucleus_area_px, item.sprite.body.cell_class)
+                    )
+        return Nuclei(
+            np.array([row[0] for row in rows], np.float32).reshape(-1, 2),
+            np.array([row[1] for row in rows], np.float64),
+            np.array([row[2] for row in rows], np.int64),
+            np.array([row[3].value for row in rows], np.str_),
+        )
 
     def close(self) -> None:
         """Nothing is held open."""

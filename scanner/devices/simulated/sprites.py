@@ -6,6 +6,7 @@ is exact.
 
 import math
 from bisect import bisect_right
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ MOST_BLUR_PX = _LEVELS_PX[-1]
 _STEPS_PER_DENSITY = 80.0
 COARSE = 4
 _PAD_PX = math.ceil(2.5 * MOST_BLUR_PX)
+_NUCLEAR_DENSITY = 0.25
 
 
 class Sprite:
@@ -57,6 +59,22 @@ class Sprite:
         if not self._coarse:
             self._coarse.extend(_shrunk(self.density(p, MOST_BLUR_PX)[0]) for p in (0, 1))
         return self._coarse[plane]
+
+    @cached_property
+    def nucleus_area_px(self) -> int:
+        """How many pixels the nuclei of the drawing cover; 0 where it has none."""
+        return int(cv2.countNonZero(self._nuclear))
+
+    @cached_property
+    def nucleus_box_px(self) -> tuple[int, int, int, int]:
+        """x, y, 1, 1: the pixel in the middle of what is nuclear."""
+        moments = cv2.moments(self._nuclear, binaryImage=True)
+        x, y = (moments[name] / max(moments["m00"], 1.0) for name in ("m10", "m01"))
+        return round(x), round(y), 1, 1
+
+    @property
+    def _nuclear(self) -> NDArray[np.uint8]:
+        return (self._planes[1] > _NUCLEAR_DENSITY).astype(np.uint8)
 
     def _level(self, plane: int, level: int) -> NDArray[np.uint8]:
         key = (plane, level)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class CellClass(StrEnum):
     """Everything a procedural slide holds; epithelial names follow the Bethesda system."""
@@ -68,3 +71,17 @@ class TruthObject:
     def abnormal(self) -> bool:
         """Is it one of the classes a screener must not miss?"""
         return self.cell_class in ABNORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Nuclei:
+    """The nuclei of one field, one row each; objects drawn as a group lie at one height and are one row.
+
+    ``places_px``: (n, 2) float32 u, v from the field's first pixel; ``heights_um``: (n,) float64 as in
+    ``TruthObject``; ``areas_px``: (n,) int64 pixels; ``classes``: (n,) str, values of ``CellClass`` or ``tissue``.
+    """
+
+    places_px: NDArray[np.float32]
+    heights_um: NDArray[np.float64]
+    areas_px: NDArray[np.int64]
+    classes: NDArray[np.str_]

@@ -28,7 +28,7 @@ from scanner.storage.profiles import read_profile
 from tests.autofocus.fields import Field, cells
 
 PROFILES = Path(__file__).parents[3] / "hardware_profiles"
-CURVE = FocusTemplate(2.0, 2.0, 0.8, 0.08, 0.8)
+CURVE = FocusTemplate.from_optics(0.98)
 SLOPE_UM_PER_MM = 0.5
 
 
@@ -60,7 +60,10 @@ def frames(field: Field, heights: tuple[float, ...] | list[float]) -> list[Frame
 
 def take(focusing: TileFocusing, tile: PlannedTile, field: Field) -> tuple[int, TileFocus]:
     """Expose what is asked for, and answer."""
-    return focusing.answer(tile, frames(field, list(focusing.planes(tile))))
+    heights = list(focusing.planes(tile))
+    while (z_um := focusing.more(tile, [field.look(z) for z in heights])) is not None:
+        heights.append(z_um)
+    return focusing.answer(tile, frames(field, heights))
 
 
 def with_strategy(profile: Profile, strategy: FocusStrategy) -> Profile:
@@ -68,11 +71,18 @@ def with_strategy(profile: Profile, strategy: FocusStrategy) -> Profile:
     return profile.model_copy(update={"focus": profile.focus.model_copy(update={"strategy": strategy})})
 
 
-def test_planes_lie_around_the_surface_and_a_depth_of_field_apart(profile: Profile) -> None:
+def test_planes_lie_around_the_surface_a_little_more_than_a_depth_of_field_apart(profile: Profile) -> None:
     planes = TileFocusing(profile, tilted()).planes(planned(x_um=2000.0))
     assert np.mean(planes) == pytest.approx(4.0, abs=0.2)
-    assert 2 <= len(planes) <= 4
-    assert np.diff(planes) == pytest.approx(np.full(len(planes) - 1, 0.88), abs=0.02)
+    assert np.diff(planes) == pytest.approx([1.3])
+
+
+def test_another_plane_is_asked_for_only_where_what_was_seen_lies_elsewhere(profile: Profile) -> None:
+    focusing = TileFocusing(profile, tilted())
+    heights = focusing.planes(planned())
+    empty, far = cells(0, seed=8), cells(2, 6.0, 0.0, seed=8)
+    assert focusing.more(planned(), [empty.look(z) for z in heights]) is None
+    assert focusing.more(planned(), [far.look(z) for z in heights]) == pytest.approx(6.0, abs=0.4)
 
 
 def test_a_tile_at_the_expected_height_is_sharp_and_its_nearest_plane_is_kept(profile: Profile) -> None:
@@ -80,14 +90,14 @@ def test_a_tile_at_the_expected_height_is_sharp_and_its_nearest_plane_is_kept(pr
     index, focus = take(focusing, planned(), cells(12, 3.4, 0.3, seed=1))
     assert focus.state is FocusState.SHARP
     assert focus.best_z_um is not None
-    assert abs(focus.best_z_um - focus.z_um) <= 0.49
-    assert focus.z_um == TileFocusing(profile, tilted()).planes(planned())[index]
+    assert abs(focus.best_z_um - focus.z_um) <= 0.5
+    assert index in (0, 1, 2)
 
 
 def test_a_tile_far_from_the_surface_is_soft_and_says_where_it_would_be_sharp(profile: Profile) -> None:
     focusing = TileFocusing(profile, tilted())
     field = cells(12, 6.0, 0.2, seed=2)
-    _, focus = take(focusing, planned(), field)
+    _, focus = focusing.answer(planned(), frames(field, list(focusing.planes(planned()))))
     assert focus.state.soft
     assert focus.best_z_um is not None
     again = planned(z_um=focus.best_z_um)
@@ -107,7 +117,7 @@ def test_an_empty_tile_is_no_sample_and_moves_nothing(profile: Profile) -> None:
 def test_tiles_that_all_lie_higher_lift_the_prediction_for_the_next(profile: Profile) -> None:
     focusing = TileFocusing(profile, tilted())
     for tile in range(12):
-        focusing.learn(planned(tile, 100.0 * tile), TileFocus(FocusState.SHARP, 4.0, 0.2, 4.2))
+        focusing.learn(planned(tile, 100.0 * tile), TileFocus(FocusState.SHARP, 4.0, 0.2, 4.2, "", 4.2, 0.3))
     z_um, sigma_um = focusing.predict(planned(12, 1200.0))
     assert z_um == pytest.approx(4.2, abs=0.3)
     assert sigma_um < TileFocusing(profile, tilted()).predict(planned(12, 1200.0))[1]
@@ -116,9 +126,9 @@ def test_tiles_that_all_lie_higher_lift_the_prediction_for_the_next(profile: Pro
 def test_a_retake_follows_the_drift_since_its_tile_was_measured(profile: Profile) -> None:
     focusing = TileFocusing(profile, tilted())
     soft = planned(0)
-    focusing.learn(soft, TileFocus(FocusState.USABLE, 3.0, 0.1, 4.0))
+    focusing.learn(soft, TileFocus(FocusState.USABLE, 3.0, 0.1, 4.0, "", 3.6, 0.3))
     for tile in range(1, 60):
-        focusing.learn(planned(tile), TileFocus(FocusState.SHARP, 4.0, 0.1, 3.5 + 0.02 * tile))
+        focusing.learn(planned(tile), TileFocus(FocusState.SHARP, 4.0, 0.1, None, "", 3.5 + 0.02 * tile, 0.2))
     z_um, _ = focusing.predict(planned(0, z_um=4.0))
     assert 4.2 < z_um < 5.4
 
@@ -149,12 +159,14 @@ def test_a_tile_without_an_answer_is_soft_once_then_looked_at_more_widely_and_sa
     assert "light" in second.reason
 
 
-def test_the_map_strategy_takes_one_plane_and_claims_nothing_of_its_own(profile: Profile) -> None:
+def test_the_map_strategy_takes_one_plane_and_sees_where_the_map_is_wrong(profile: Profile) -> None:
     focusing = TileFocusing(with_strategy(profile, FocusStrategy.MAP), tilted())
     assert len(focusing.planes(planned())) == 1
-    _, focus = take(focusing, planned(), cells(12, 3.4, 0.3, seed=4))
-    assert focus.state is FocusState.UNMEASURED
-    assert 0 < focus.sigma_um < 5
+    _, focus = take(focusing, planned(), cells(12, 3.5, 0.1, seed=4))
+    assert focus.state is FocusState.SHARP
+    assert focus.level_um is None
+    _, wrong = take(focusing, planned(1), cells(12, 6.5, 0.1, seed=4))
+    assert wrong.state is not FocusState.SHARP
 
 
 def test_a_rig_without_focus_exposes_once_where_the_profile_says(profile: Profile) -> None:

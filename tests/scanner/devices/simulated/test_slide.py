@@ -68,6 +68,37 @@ def test_what_the_truth_names_is_there(slide: ProceduralSlide) -> None:
         assert np.quantile(box, 0.1) < 0.6 * np.median(picture[..., 0])
 
 
+def _corner_on_a_cell(slide: ProceduralSlide) -> tuple[int, int]:
+    """First pixel of a field of 1024 with an intermediate cell in its middle."""
+    cell = next(t for t in slide.truth() if t.cell_class is CellClass.INTERMEDIATE)
+    u, v = CameraGrid().from_slide(cell.x_um, cell.y_um)
+    return round(u) - 512, round(v) - 512
+
+
+def test_a_field_tells_its_nuclei(slide: ProceduralSlide) -> None:
+    """It is dark where a nucleus is said to be, and its height is that of the object's truth."""
+    corner = _corner_on_a_cell(slide)
+    nuclei = slide.nuclei_in(corner, (1024, 1024))
+    assert nuclei.places_px.shape == (len(nuclei.areas_px), 2)
+    assert len(nuclei.areas_px) == len(nuclei.heights_um) == len(nuclei.classes)
+    assert set(nuclei.heights_um) <= {t.height_um for t in slide.truth()}
+    od = np.zeros((3, 1024, 1024), np.float32)
+    slide.absorb(od, corner, float(np.median(nuclei.heights_um)))
+    squamous = np.isin(nuclei.classes, [kind.value for kind in SQUAMOUS])
+    assert squamous.sum() > 10
+    columns, rows = nuclei.places_px[squamous].astype(int).T
+    assert od[0, rows, columns].min() > 2 * np.median(od[0])
+    assert 60 < np.median(nuclei.areas_px[squamous]) < 400
+
+
+def test_fields_side_by_side_share_no_nucleus_and_lose_none(slide: ProceduralSlide) -> None:
+    u, v = _corner_on_a_cell(slide)
+    whole = slide.nuclei_in((u - 1500, v - 1500), (4096, 4096))
+    parts = [slide.nuclei_in((u - 1500 + du, v - 1500), (4096, 2048)) for du in (0, 2048)]
+    assert len(whole.heights_um) > 30
+    assert sorted(whole.heights_um) == sorted(np.concatenate([part.heights_um for part in parts]))
+
+
 def test_the_overview_shows_the_sample_where_it_lies(slide: ProceduralSlide) -> None:
     od = slide.overview_od()
     assert od.shape == (*OVERVIEW_SHAPE, 3)

@@ -1,0 +1,46 @@
+"""What do some frames of one field say together: doubts about light and rest, and the height of the field?"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from autofocus.answers import Look, NoSample, Refused
+from autofocus.height import HeightEstimate, Prior, estimate
+from autofocus.template import FocusTemplate
+from autofocus.view import blocks_of, detail, moved_px
+
+VIBRATION_PX = 4.0
+
+
+def doubt_of(looks: Sequence[Look]) -> NoSample | Refused | None:
+    """Is there light to trust, and anything that absorbs it?"""
+    fault = next((look.view.light_fault for look in looks if look.view.light_fault), "")
+    if fault:
+        return Refused(f"the light is wrong: {fault}", len(looks))
+    if not any(look.view.has_sample for look in looks):
+        return NoSample("nothing absorbs light here", len(looks))
+    if not any(look.view.wanted.any() for look in looks):
+        return Refused("nothing here has texture", len(looks))
+    return None
+
+
+def moved_between(looks: Sequence[Look]) -> Refused | None:
+    """Did the picture move from one frame to the next, as on a shaken or creeping stage?"""
+    for one, other in itertools.pairwise(looks):
+        if moved_px(one.view, other.view) > VIBRATION_PX:
+            return Refused("the picture moved between the frames", len(looks))
+    return None
+
+
+def combine(
+    looks: Sequence[Look], template: FocusTemplate, prior: Prior, near: Sequence[Look] | None = None
+) -> HeightEstimate:
+    """The field's height from its frames; ``near`` are those that show where the objects lie.
+
+    Raises:
+        FocusInputError: nothing in the frames can be focused on.
+    """
+    blocks = blocks_of([look.view for look in near or looks])
+    seen = [detail(look.view, blocks) for look in looks]
+    return estimate(np.array([look.z_um for look in looks]), seen, blocks.areas, template, prior)
