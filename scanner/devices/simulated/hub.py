@@ -12,7 +12,8 @@ class SimulatedWorld(GenericDevice):
     """The physical world: slides, seed, and the file that remembers the mechanics.
 
     Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural
-    slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``.
+    slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``, and ``Preparations``
+    what they are: ``histology`` for every slot, ``liquid-based;histology`` slot by slot, liquid-based where empty.
     """
 
     def __init__(self) -> None:
@@ -84,6 +85,15 @@ class SimulatedWorld(GenericDevice):
     @diagnoses.setter
     def _set_diagnoses(self, value: str) -> None:
         self.world.rack.diagnose(tuple(part.strip() for part in str(value).split(";")) if value else ())
+
+    @pymm_property(name="Preparations")
+    def preparations(self) -> str:
+        """Whether the procedural slides are liquid-based or histology."""
+        return ";".join(self.world.rack.preparations)
+
+    @preparations.setter
+    def _set_preparations(self, value: str) -> None:
+        self.world.rack.prepare(tuple(part.strip() for part in str(value).split(";")) if value else ())
 
     @pymm_property(name="StateFile")
     def state_file(self) -> str:

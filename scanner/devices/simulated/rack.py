@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+from scanner.devices.simulated.histology import HistologySection
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
 from scanner.devices.simulated.picture import PictureSlide
@@ -13,6 +14,7 @@ from scanner.devices.simulated.truth import ABNORMAL, CellClass
 from scanner.errors import BadInput
 
 _NORMAL = "normal"
+LIQUID_BASED, HISTOLOGY = "liquid-based", "histology"
 
 
 class SimulatedRack:
@@ -28,6 +30,7 @@ class SimulatedRack:
         self.specimen_um_per_px: float | None = None
         self.specimen_z_step_um = 1.0
         self.diagnoses: tuple[str, ...] = ()
+        self.preparations: tuple[str, ...] = ()
         self._drawn: dict[int, Specimen] = {}
         self._guard = threading.RLock()
 
@@ -69,6 +72,24 @@ class SimulatedRack:
         self.diagnoses = diagnoses
         self.forget()
 
+    def prepare(self, preparations: tuple[str, ...]) -> None:
+        """Say what procedural slides are: one word for all, or slot by slot; liquid-based where nothing is said.
+
+        Raises:
+            BadInput: where one is unknown.
+        """
+        for text in filter(None, preparations):
+            if text not in (LIQUID_BASED, HISTOLOGY):
+                mend = f"write {LIQUID_BASED} or {HISTOLOGY}"
+                raise BadInput.one(f"unknown preparation {text!r}", mend, field="World.Preparations")
+        self.preparations = preparations
+        self.forget()
+
+    def preparation(self, slot: int) -> str:
+        """How the procedural slide of ``slot`` is prepared."""
+        said = self.preparations * slot if len(self.preparations) == 1 else self.preparations
+        return (said[slot - 1] if slot <= len(said) else "") or LIQUID_BASED
+
     def check(self, slot: int) -> None:
         """Raise BadInput where the picture for ``slot`` cannot be laid down."""
         if self.specimens and self.filled(slot):
@@ -87,6 +108,8 @@ class SimulatedRack:
             return PictureSlide(
                 self.specimens[slot - 1], self.specimen_um_per_px, self.specimen_z_step_um, grid
             )
+        if self.preparation(slot) == HISTOLOGY:
+            return HistologySection((self.seed, slot), grid)
         return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid)
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:

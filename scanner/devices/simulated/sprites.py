@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 from scanner.devices.simulated.bodies import Body
 from scanner.devices.simulated.textures import FloatImage
 
-_LEVELS_PX = (0.0, 0.7, 1.2, 1.8, 2.7, 3.8, 5.4, 7.5)
-MOST_BLUR_PX = _LEVELS_PX[-1]
-_STEPS_PER_DENSITY = 80.0
+LEVELS_PX = (0.0, 0.7, 1.2, 1.8, 2.7, 3.8, 5.4, 7.5)
+MOST_BLUR_PX = LEVELS_PX[-1]
+STEPS_PER_DENSITY = 80.0
 COARSE = 4
 _PAD_PX = math.ceil(2.5 * MOST_BLUR_PX)
 _NUCLEAR_DENSITY = 0.25
+
+
+def levels_around(sigma_px: float) -> tuple[int, float]:
+    """Number of the level above a blur (at most MOST_BLUR_PX), and its share when mixed with the level below."""
+    sigma = min(sigma_px, MOST_BLUR_PX)
+    upper = min(max(bisect_right(LEVELS_PX, sigma), 1), len(LEVELS_PX) - 1)
+    low, high = LEVELS_PX[upper - 1], LEVELS_PX[upper]
+    return upper, (sigma**2 - low**2) / (high**2 - low**2)
 
 
 class Sprite:
@@ -43,13 +51,10 @@ class Sprite:
         Returns:
             (h, w) float32, and by how many pixels it is smaller than ``shape`` on every side, where nothing is.
         """
-        sigma = min(sigma_px, MOST_BLUR_PX)
-        upper = min(max(bisect_right(_LEVELS_PX, sigma), 1), len(_LEVELS_PX) - 1)
-        low, high = _LEVELS_PX[upper - 1], _LEVELS_PX[upper]
-        share = (sigma**2 - low**2) / (high**2 - low**2)
-        trim = _PAD_PX - math.ceil(2.5 * high)
+        upper, share = levels_around(sigma_px)
+        trim = _PAD_PX - math.ceil(2.5 * LEVELS_PX[upper])
         keep = (slice(trim, self.shape[0] - trim), slice(trim, self.shape[1] - trim))
-        scale = 1 / _STEPS_PER_DENSITY
+        scale = 1 / STEPS_PER_DENSITY
         a, b = self._level(plane, upper - 1)[keep], self._level(plane, upper)[keep]
         mixed = cv2.addWeighted(a, (1 - share) * scale, b, share * scale, 0, dtype=cv2.CV_32F)
         return np.asarray(mixed, np.float32), trim
@@ -79,9 +84,9 @@ class Sprite:
     def _level(self, plane: int, level: int) -> NDArray[np.uint8]:
         key = (plane, level)
         if key not in self._blurred:
-            source, sigma = self._planes[plane], _LEVELS_PX[level]
+            source, sigma = self._planes[plane], LEVELS_PX[level]
             picture = cv2.GaussianBlur(source, (0, 0), sigma) if sigma else source
-            self._blurred[key] = np.asarray(cv2.convertScaleAbs(picture, alpha=_STEPS_PER_DENSITY), np.uint8)
+            self._blurred[key] = np.asarray(cv2.convertScaleAbs(picture, alpha=STEPS_PER_DENSITY), np.uint8)
         return self._blurred[key]
 
 
@@ -108,6 +113,16 @@ def turned(picture: FloatImage, turn: int) -> FloatImage:
     if turn & 3:
         picture = np.asarray(cv2.flip(picture, (turn & 3) - 2), np.float32)
     return picture
+
+
+def unturned_box(box: tuple[int, int, int, int], side: int, turn: int) -> tuple[int, int, int, int]:
+    """Where a box x, y, w, h of a square picture that was laid down that way came from."""
+    x, y, w, h = box
+    if turn & 3 in (1, 2):
+        y = side - y - h
+    if turn & 3 in (1, 3):
+        x = side - x - w
+    return (y, x, h, w) if turn & 4 else (x, y, w, h)
 
 
 def turned_shape(shape: tuple[int, int], turn: int) -> tuple[int, int]:
