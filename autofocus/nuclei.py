@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 """(h, w) uint8, 1 where something is wanted sharp."""
+Image = NDArray[Any]
 Small = NDArray[np.uint8]
 """(h, w) gray or (h, w, 3) RGB uint8 at about 1 µm a pixel."""
 
@@ -49,22 +50,47 @@ def nuclear_mask(small: Small, clear: NDArray[np.float64], um_per_px: float = 1.
     """
     smooth = cv2.GaussianBlur(small, (3, 3), 0.8)
     density = [_density(smooth[..., c], clear[c]) for c in range(3)] if small.ndim == 3 else None
-    dark = cv2.min(density[0], density[1]) if density else _density(smooth, clear[0])
-    first, *others = (cv2.dilate(dark, _ring(round(radius / um_per_px))) for radius in _RING_RADII_UM)
-    for other in others:
-        first = cv2.min(first, other)
-    above = cv2.subtract(dark, first)
+    dark = np.asarray(cv2.min(density[0], density[1]), np.uint8) if density else _density(smooth, clear[0])
+    above = _over_surroundings(dark, um_per_px)
     side = 2 * round(_CORE_REACH_UM / um_per_px) + 1
-    core = cv2.dilate(above, np.ones((side, side), np.uint8))
-    wanted = (above > _LEAST_OD * _STEPS_PER_OD) & (above > _SHARE_OF_CORE * core)
-    # in a crowd the ring meets other nuclei: there, what is nearly as dark as a nucleus beside it is one too
-    seeds = np.where(above > _LEAST_OD * _STEPS_PER_OD, dark, 0).astype(np.uint8)
-    beside = cv2.dilate(seeds, np.ones((side, side), np.uint8))
-    wanted |= dark > np.maximum(_SHARE_OF_DARKNESS * beside, _SURELY_NUCLEAR_OD * _STEPS_PER_OD)
+    near = np.ones((side, side), np.uint8)
+    wanted = cv2.bitwise_or(_alone(above, near), _in_a_crowd(dark, above, near))
     if density:
-        wanted &= density[2] < _MOST_BLUE * dark
-    mask = _without_specks(wanted, _LEAST_AREA_UM2 / um_per_px**2)
-    return _standing_out(mask, above)
+        wanted = cv2.bitwise_and(wanted, _darker(cv2.convertScaleAbs(dark, alpha=_MOST_BLUE), density[2]))
+    # pieces of cytoplasm and dirt stand out of their surroundings less than any nucleus
+    strong = cv2.bitwise_and(wanted, _beyond(above, _STANDS_OUT_OD))
+    return _pieces(wanted, _LEAST_AREA_UM2 / um_per_px**2, strong)
+
+
+def _over_surroundings(dark: Image, um_per_px: float) -> Image:
+    """How much darker each place is than the darkest around it, at the most favourable of three distances."""
+    around, *others = (cv2.dilate(dark, _ring(round(radius / um_per_px))) for radius in _RING_RADII_UM)
+    for other in others:
+        around = cv2.min(around, other)
+    return np.asarray(cv2.subtract(dark, around))
+
+
+def _alone(above: Image, near: Mask) -> Image:
+    """Places that stand out, down to half of what the core beside them does."""
+    half_of_core = cv2.convertScaleAbs(cv2.dilate(above, near), alpha=_SHARE_OF_CORE)
+    return np.asarray(cv2.bitwise_and(_beyond(above, _LEAST_OD), _darker(above, half_of_core)))
+
+
+def _in_a_crowd(dark: Image, above: Image, near: Mask) -> Image:
+    """Among other nuclei nothing stands out all around; there, what is nearly as dark as one beside it is one too."""
+    seeds = cv2.bitwise_and(dark, _beyond(above, _LEAST_OD))
+    beside = cv2.convertScaleAbs(cv2.dilate(seeds, near), alpha=_SHARE_OF_DARKNESS)
+    return np.asarray(cv2.bitwise_and(_darker(dark, beside), _beyond(dark, _SURELY_NUCLEAR_OD)))
+
+
+def _beyond(density: Image, od: float) -> Image:
+    """255 where a density exceeds ``od``."""
+    return np.asarray(cv2.threshold(density, od * _STEPS_PER_OD, 255, cv2.THRESH_BINARY)[1])
+
+
+def _darker(one: Image, other: Image) -> Image:
+    """255 where one density exceeds the other."""
+    return np.asarray(cv2.compare(one, other, cv2.CMP_GT))
 
 
 def texture_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
@@ -72,7 +98,8 @@ def texture_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     gray = small if small.ndim == 2 else np.ascontiguousarray(small[..., 1])
     relative = cv2.GaussianBlur(gray, (5, 5), 1.2).astype(np.float32) / np.float32(clear[small.ndim // 3])
     apart = cv2.absdiff(relative, cv2.blur(relative, (_TEXTURE_AROUND_PX, _TEXTURE_AROUND_PX)))
-    return _without_specks(np.asarray(apart) > _TEXTURE_OD, _LEAST_AREA_UM2)
+    wanted = (np.asarray(apart) > _TEXTURE_OD).astype(np.uint8)
+    return _pieces(wanted, _LEAST_AREA_UM2, wanted)
 
 
 def _density(channel: NDArray[Any], clear: float) -> NDArray[np.uint8]:
@@ -81,23 +108,15 @@ def _density(channel: NDArray[Any], clear: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.LUT(np.ascontiguousarray(channel), table), np.uint8)
 
 
-def _without_specks(wanted: NDArray[np.bool_], least_px: float) -> Mask:
-    mask = wanted.astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-    speck = stats[:, cv2.CC_STAT_AREA] < least_px
-    if speck.any():
-        mask[speck[labels]] = 0
-    return mask
-
-
-def _standing_out(mask: Mask, above: NDArray[Any]) -> Mask:
-    """Without the pieces of cytoplasm and dirt that stand out of their surroundings less than any nucleus."""
-    count, found = cv2.connectedComponents(mask, connectivity=4)
+def _pieces(wanted: Image, least_px: float, strong: Image) -> Mask:
+    """1 in the pieces that are large enough and hold something strong."""
+    _, found, stats, _ = cv2.connectedComponentsWithStats(wanted, connectivity=4)
     labels = np.asarray(found, np.int64)
-    most = np.zeros(count, np.uint8)
-    np.maximum.at(most, labels[mask > 0], above[mask > 0])
-    mask[(most < _STANDS_OUT_OD * _STEPS_PER_OD)[labels]] = 0
-    return mask
+    keep = np.zeros(len(stats), np.uint8)
+    keep[labels[np.asarray(strong) > 0]] = 1
+    keep[stats[:, cv2.CC_STAT_AREA] < least_px] = 0
+    keep[0] = 0
+    return keep[labels]
 
 
 @lru_cache(maxsize=16)

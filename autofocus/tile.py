@@ -35,9 +35,9 @@ class TilePolicy:
     step_um: float = 1.3
     alone_sigmas: float = 2.5
     crowded_um2: float = 1100.0
-    aim: float = 0.93
-    enough: float = 0.9
-    gain: float = 0.04
+    aim: float = 0.95
+    enough: float = 0.5
+    gain: float = 0.1
     most: int = 4
     doubt: float = 0.1
 

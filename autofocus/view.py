@@ -58,6 +58,11 @@ class View:
         """(h / 2, w / 2[, 3]) uint8 at about 1 µm a pixel."""
         return _shrunk(self._eight, 2)
 
+    @property
+    def small_gray(self) -> NDArray[np.uint8]:
+        """(h / 2, w / 2) uint8 of one channel."""
+        return self.small if self.small.ndim == 2 else self.small[..., 1]
+
     @cached_property
     def clear(self) -> FloatArray:
         """(channels,) gray level of the empty field."""
@@ -194,10 +199,12 @@ def detail(seen: View, blocks: Blocks) -> Detail:
 
 def moved_px(one: View, other: View) -> float:
     """How far the picture moved between two frames, px of ``fine``; 0 where it shows nothing to hold on to."""
-    a, b = (cv2.resize(v.smooth, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for v in (one, other))
+    a, b = (
+        cv2.resize(v.small_gray, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for v in (one, other)
+    )
     window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
     (x, y), response = cv2.phaseCorrelate(a.astype(np.float32), b.astype(np.float32), window)
-    return float(4 * np.hypot(x, y)) if response > _HOLDS else 0.0
+    return float(8 * np.hypot(x, y)) if response > _HOLDS else 0.0
 
 
 _HOLDS = 0.25

@@ -234,6 +234,7 @@ def main() -> None:
     rows = [
         *point_rows(field),
         *tile_rows("cytology", 0.99, tiles),
+        *tile_rows("histology", 0.995, max(tiles // 10, 1)),
         *peer_rows(field),
         *sample_rows(field),
         *speed_rows(),

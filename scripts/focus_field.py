@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autofocus.answers import Look
 from scanner.devices.simulated.field import SIDE_PX, FieldCamera
+from scanner.devices.simulated.histology import HistologySection
 from scanner.devices.simulated.motion import Z_SIGMA_UM
 from scanner.devices.simulated.optics import PSF_UM, psf_kernel
 from scanner.devices.simulated.rack import SimulatedRack
@@ -26,6 +27,7 @@ _REACH_UM = 8.0
 _STEP_UM = 0.05
 _WINDOW_PX = 40
 _ALONE_PX = 160
+_MARGIN_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,15 @@ class TrueCurve:
 
 
 class SimulatedField:
-    """A procedural liquid-based slide under the default rig's camera: any place, any height."""
+    """A procedural slide under the default rig's camera: any place, any height; ``kind`` cytology or histology."""
 
-    def __init__(self, seed: int) -> None:
-        self.grid = CameraGrid()
-        slide = SimulatedRack(seed, 1).specimen(1, self.grid)
-        if not isinstance(slide, ProceduralSlide):
+    def __init__(self, seed: int, kind: str = "cytology") -> None:
+        self.seed, self.grid = seed, CameraGrid()
+        rack = SimulatedRack(seed, 1)
+        if kind == "histology":
+            rack.prepare((kind,))
+        slide = rack.specimen(1, self.grid)
+        if not isinstance(slide, ProceduralSlide | HistologySection):
             raise TypeError("the bench needs a procedural slide")
         self.slide, self.camera, self.exposures = slide, FieldCamera(seed, self.grid), 0
         self.rng = np.random.default_rng(seed)
@@ -87,9 +92,11 @@ class SimulatedField:
         base_um = self.base_um(place)
         grid = np.arange(-_REACH_UM, _REACH_UM + _STEP_UM / 2, _STEP_UM)
         u, v = self.grid.from_slide(*place)
-        found = self.slide.nuclei_in((round(u - SIDE_PX / 2), round(v - SIDE_PX / 2)), (SIDE_PX, SIDE_PX))
-        read = (found.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
-        heights, areas = found.heights_um[read] - base_um, found.areas_px[read]
+        wide = SIDE_PX + 2 * _MARGIN_PX
+        found = self.slide.nuclei_in((round(u - wide / 2), round(v - wide / 2)), (wide, wide))
+        inside = found.areas_px * _share_inside(found.places_px - _MARGIN_PX, found.areas_px)
+        read = (inside >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
+        heights, areas = found.heights_um[read] - base_um, inside[read]
         if not len(heights):
             return TrueCurve(grid + base_um, np.ones_like(grid), 0)
         defocus, share = self.nucleus
@@ -98,7 +105,12 @@ class SimulatedField:
 
     @cached_property
     def nucleus(self) -> tuple[FloatArray, FloatArray]:
-        """Noise-free gradient energy of single nuclei over defocus, relative to focus: µm and share."""
+        """Noise-free gradient energy of single nuclei over defocus, relative to focus: µm and share.
+
+        Tissue has none that lies alone; the same optics show those of a liquid-based slide.
+        """
+        if not isinstance(self.slide, ProceduralSlide):
+            return SimulatedField(self.seed).nucleus
         defocus = np.concatenate([np.arange(0, 2, 0.25), np.arange(2, _REACH_UM + 1, 1.0)])
         curves = [self._energy_of(at, height_um, defocus) for at, height_um in self._lonely()]
         return defocus, np.median([curve / curve[0] for curve in curves], axis=0)
@@ -134,6 +146,14 @@ class SimulatedField:
         radius, angle = 9000 * np.sqrt(self.rng.random(count)), 2 * np.pi * self.rng.random(count)
         x, y = DEPOSIT_CENTRE_UM[0] + radius * np.cos(angle), DEPOSIT_CENTRE_UM[1] + radius * np.sin(angle)
         return list(zip(x.tolist(), y.tolist(), strict=True))
+
+
+def _share_inside(places_px: NDArray[np.float32], areas_px: NDArray[np.int64]) -> FloatArray:
+    """How much of each object, taken for round, lies in the field: (n,)."""
+    radius = np.sqrt(areas_px / np.pi)[:, None]
+    low, high = np.clip(places_px - radius, 0, SIDE_PX), np.clip(places_px + radius, 0, SIDE_PX)
+    share: FloatArray = np.prod((high - low) / (2 * radius), axis=1)
+    return share
 
 
 def lattice(step_um: float, radius_um: float, most: int) -> Sequence[tuple[int, int, Place]]:

@@ -27,7 +27,6 @@ from scripts.focus_field import SHARP_SHARE, SimulatedField, lattice
 PROFILE = Path(__file__).resolve().parents[1] / "hardware_profiles" / "simulated.yaml"
 STEP_UM = 461.0
 RADIUS_UM = 9_700.0
-SLIDES = {"cytology": SimulatedField}
 PARALLEL = 2
 
 
@@ -83,7 +82,7 @@ def _slide(job: tuple[str, int, int, FocusStrategy, dict[str, float]]) -> SlideR
     kind, seed, most, strategy, focus = job
     profile = read_profile(PROFILE)
     spec = profile.focus.model_copy(update={"strategy": strategy, **focus})
-    return Scan(profile.model_copy(update={"focus": spec}), SLIDES[kind](seed)).run(most)
+    return Scan(profile.model_copy(update={"focus": spec}), SimulatedField(seed, kind)).run(most)
 
 
 class Scan:
