@@ -22,6 +22,7 @@ from autofocus.metrics import ALL_METRICS, BinnedBrenner, SmoothedBrenner, Varia
 from autofocus.search import first_point, guided, template_of
 from autofocus.stack import focus_stack
 from autofocus.template import FocusTemplate
+from autofocus.tile import TilePolicy
 from autofocus.view import View
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM, BareGlass, CameraGrid
@@ -42,6 +43,7 @@ POINTS = 48
 FIRST_POINTS = 12
 TEXTURED_NUCLEI = 12
 DEFAULT_TILES = 20_000
+TRADE_TILES = 700
 Row = dict[str, Any]
 
 
@@ -163,6 +165,24 @@ def cost_rows(kind: str, records: Sequence[SlideRecord], taken: Sequence[TileRec
     ]
 
 
+def trade_rows(tiles: int) -> list[Row]:
+    """What share of the time buys what sharpness: from one plane at the map's height to a look at every tile."""
+    settings = {
+        "map, one plane": (FocusStrategy.MAP, None),
+        "two planes, never looked at": (FocusStrategy.HYBRID, TilePolicy(crowded_um2=0.0)),
+        "hybrid, looks below 20 nuclei": (FocusStrategy.HYBRID, TilePolicy(crowded_um2=740.0)),
+        "hybrid, as it ships": (FocusStrategy.HYBRID, None),
+        "every tile looked at": (FocusStrategy.EVERY_TILE, None),
+    }
+    rows = []
+    for name, (strategy, policy) in settings.items():
+        records = list(slide_records("cytology", tiles, strategy, SEED + 500, policy))
+        held = [tile for record in records for tile in record.tiles if tile.nuclei]
+        sharp = 1 - sum(tile.soft for tile in held) / len(held)
+        rows.append(row(f"cytology, {name}: sharp at share {share_of(records):.3f}", sharp, None, None))
+    return rows
+
+
 def sample_rows(field: SimulatedField, frames: int = 3000) -> list[Row]:
     """Empty glass taken for sample."""
     camera = FieldCamera(SEED, CameraGrid())
@@ -235,6 +255,7 @@ def main() -> None:
         *point_rows(field),
         *tile_rows("cytology", 0.99, tiles),
         *tile_rows("histology", 0.995, max(tiles // 10, 1)),
+        *trade_rows(min(tiles, TRADE_TILES)),
         *peer_rows(field),
         *sample_rows(field),
         *speed_rows(),

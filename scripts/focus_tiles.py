@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 
 from autofocus.answers import Look, run
+from autofocus.tile import TilePolicy
 from scanner.acquisition.focus import TileFocusing
 from scanner.acquisition.focus_survey import Survey, SurveyUnderWay, survey_places
 from scanner.devices.simulated.world import DRIFT_UM_PER_EXPOSURE
@@ -65,31 +66,31 @@ class SlideRecord:
 
 
 def slide_records(
-    kind: str, tiles: int, strategy: FocusStrategy, first_seed: int, **focus: float
+    kind: str, tiles: int, strategy: FocusStrategy, first_seed: int, policy: TilePolicy | None = None
 ) -> Iterator[SlideRecord]:
     """As many slides as ``tiles`` tiles take, on both cores."""
     per_slide = len(lattice(STEP_UM, RADIUS_UM, tiles))
     jobs = [
-        (kind, first_seed + n, min(per_slide, tiles - n * per_slide), strategy, focus)
+        (kind, first_seed + n, min(per_slide, tiles - n * per_slide), strategy, policy)
         for n in range(math.ceil(tiles / per_slide))
     ]
     with ProcessPoolExecutor(min(PARALLEL, len(jobs)), get_context("spawn")) as pool:
         yield from pool.map(_slide, jobs)
 
 
-def _slide(job: tuple[str, int, int, FocusStrategy, dict[str, float]]) -> SlideRecord:
+def _slide(job: tuple[str, int, int, FocusStrategy, TilePolicy | None]) -> SlideRecord:
     cv2.setNumThreads(1)
-    kind, seed, most, strategy, focus = job
+    kind, seed, most, strategy, policy = job
     profile = read_profile(PROFILE)
-    spec = profile.focus.model_copy(update={"strategy": strategy, **focus})
-    return Scan(profile.model_copy(update={"focus": spec}), SimulatedField(seed, kind)).run(most)
+    spec = profile.focus.model_copy(update={"strategy": strategy})
+    return Scan(profile.model_copy(update={"focus": spec}), SimulatedField(seed, kind), policy).run(most)
 
 
 class Scan:
     """One slide, surveyed and taken."""
 
-    def __init__(self, profile: Profile, field_: SimulatedField) -> None:
-        self._profile, self._field = profile, field_
+    def __init__(self, profile: Profile, field_: SimulatedField, policy: TilePolicy | None) -> None:
+        self._profile, self._field, self._policy = profile, field_, policy
         self._record = SlideRecord()
         self._places: dict[int, tuple[float, float]] = {}
 
@@ -98,7 +99,7 @@ class Scan:
         tiles = []
         for number, (row, col, (x_um, y_um)) in enumerate(lattice(STEP_UM, RADIUS_UM, most)):
             tiles.append(PlannedTile(tile=number, row=row, col=col, x_um=x_um, y_um=y_um))
-        focusing = TileFocusing(self._profile, self._surveyed(tiles))
+        focusing = TileFocusing(self._profile, self._surveyed(tiles), self._policy)
         soft = []
         for tile in tiles:
             record, focus = self._taken(focusing, tile)

@@ -87,14 +87,15 @@ def policy_of(strategy: FocusStrategy) -> TilePolicy:
 class TileFocusing:
     """A fold over tiles in the order they are captured; satisfies ``acquire.Focusing``.
 
-    ``known`` is None for the strategy ``fixed``: nothing is measured, every tile says so.
+    ``known`` is None for the strategy ``fixed``: nothing is measured, every tile says so. ``policy`` is the strategy's
+    where none is given.
     """
 
-    def __init__(self, profile: Profile, known: Survey | None) -> None:
+    def __init__(self, profile: Profile, known: Survey | None, policy: TilePolicy | None = None) -> None:
         self._spec = profile.focus
         self._depth_um = profile.active_objective.depth_of_field_um()
         self._um_per_px = profile.active_objective.um_per_px
-        self._policy = policy_of(profile.focus.strategy)
+        self._policy = policy or policy_of(profile.focus.strategy)
         self._template = known.template if known else None
         self._map: FocusMap | None = known.focus_map if known else None
         self._drift = Drift()
