@@ -20,11 +20,13 @@ MOST_TO_FIT = 120
 _TOGETHER = 160
 _OUTLIER_SIGMA = 3.5
 _ROBUST_ROUNDS = 4
+_BOUNDED_ROUNDS = 12
+_PULLS_SIGMA = 1.5
 _GROSS_SIGMA = 5.0
 _WITHIN = 0.6827
 _COUNTS_AS_POINTS = 20.0
-_NUMBERS = 5
-_BELIEF = np.array([1.0, 1.0, 1.0, 0.5, 0.5])
+_NUMBERS = 7
+_BELIEF = np.array([1.0, 1.0, 1.5, 0.5, 0.5])
 _BOUNDS = (
     (math.log(0.01), math.log(20.0)),
     (math.log(300.0), math.log(50_000.0)),
@@ -107,10 +109,26 @@ def doubt_um(miss_um: FloatArray, variance: FloatArray) -> FloatArray:
 
 
 def _doubts(known: Heights, relief: Relief) -> FloatArray:
-    doubts = known.doubts
+    doubts = _bounded(known, relief)
     for _ in range(_ROBUST_ROUNDS):
         left_out = _left_out(replace(known, doubts=doubts), relief)
         doubts = doubt_um(left_out.miss, left_out.surface + known.sigmas**2 + relief.scatter_um**2)
+    return doubts
+
+
+def _bounded(known: Heights, relief: Relief) -> FloatArray:
+    """Doubts under which no point pulls harder than 1.5 sigma would: several wrong ones cannot hide each other.
+
+    Huber's estimate by reweighting; it has one answer, wherever it begins (P. J. Huber, "Robust Statistics", 1981).
+    """
+    shape = covariance(known.places, known.places, relief)
+    heights = known.heights - np.median(known.heights)
+    own = replace(known, doubts=np.zeros(len(known))).noise(relief.scatter_um)
+    noise = own
+    for _ in range(_BOUNDED_ROUNDS):
+        off = noise * np.linalg.solve(shape + np.diag(noise), heights)
+        noise = own * np.maximum(np.abs(off) / (_PULLS_SIGMA * np.sqrt(own)), 1.0)
+    doubts: FloatArray = np.sqrt(noise - own)
     return doubts
 
 
@@ -124,7 +142,8 @@ def _left_out(known: Heights, relief: Relief) -> LeftOut:
 
 def _roughly(known: Heights, start: Relief) -> Relief:
     """``start`` made as rough as most points are, so that the first look takes few of them for wrong."""
-    left_out = _left_out(known, start)
+    bounded = replace(known, doubts=_bounded(known, start))
+    left_out = _left_out(bounded, start)
     expected = np.sqrt(left_out.surface + known.noise(start.scatter_um))
     times = float(np.median(np.abs(left_out.miss) / expected)) / 0.6745
     times = min(max(times, 0.5), 6.0)

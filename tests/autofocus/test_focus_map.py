@@ -50,6 +50,14 @@ def test_one_wrong_point_moves_the_map_by_less_than_half_a_micrometre() -> None:
     assert z_um == pytest.approx(float(surface(np.array([[place.x_um, place.y_um]]))[0]), abs=0.5)
 
 
+def test_one_wrong_point_in_six_cannot_hide_another() -> None:
+    good = points(60, 0.4)
+    wrong = [FocusPoint(p.x_um, p.y_um, p.z_um + (6 if n % 6 == 0 else 0), 0.1) for n, p in enumerate(good)]
+    wanted = np.random.default_rng(1).uniform(-7000, 7000, (100, 2))
+    z_um, _ = FocusMap.of(wrong).predict_many(wanted)
+    assert np.sqrt(np.mean((z_um - surface(wanted)) ** 2)) < 0.5
+
+
 def test_far_from_every_point_the_map_is_less_sure() -> None:
     focus_map = FocusMap.of(points(12, 0.3))
     assert focus_map.predict(40_000, 0)[1] > 2 * focus_map.predict(0, 0)[1]
