@@ -6,8 +6,9 @@ from enum import StrEnum
 from pydantic import Field, model_validator
 
 from scanner.model.base import Value
-from scanner.model.geometry import Rect
+from scanner.model.geometry import Point, Rect
 
+UM_PER_MM = 1000.0
 GLASS_UM = Rect(0.0, 0.0, 75_000.0, 25_000.0)
 LABEL_UM = Rect(0.0, 0.0, 22_000.0, 25_000.0)
 
@@ -39,13 +40,24 @@ class Preparation(StrEnum):
 
 
 class RackSlot(Value):
-    """What the operator says lies in a slot; ``slide`` is the expected identity, None when unknown."""
+    """What the operator says lies in a slot; ``slide`` is the expected identity, None when unknown.
+
+    ``focus_points``: where to focus before the first tile, x, y in mm of the slide frame; None for chosen ones.
+    """
 
     slot: int = Field(ge=1)
     slide: str | None = Field(
         default=None, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
     )
     preparation: Preparation = Preparation.THINPREP
+    focus_points: tuple[tuple[float, float], ...] | None = Field(default=None, min_length=1, max_length=400)
+
+    @property
+    def focus_points_um(self) -> tuple[Point, ...] | None:
+        """The same, slide µm."""
+        if self.focus_points is None:
+            return None
+        return tuple(Point(x * UM_PER_MM, y * UM_PER_MM) for x, y in self.focus_points)
 
 
 class Rack(Value):
@@ -65,9 +77,11 @@ class Slide(Value):
     """One piece of glass in one run; ``slide_id`` is SLOT-RUNID, never a patient's number.
 
     ``accession`` is what the label or the rack file says; it stays in the ledger and the local report.
+    ``focus_points_um`` are the places (slide µm) that a person gave to focus on, None where they are chosen.
     """
 
     slot: int = Field(ge=1)
     slide_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")
     preparation: Preparation = Preparation.THINPREP
     accession: str | None = None
+    focus_points_um: tuple[Point, ...] | None = None

@@ -4,9 +4,8 @@ import math
 
 from scanner.errors import BadInput
 from scanner.model.geometry import Rect
-from scanner.model.slide import GLASS_UM
+from scanner.model.slide import GLASS_UM, UM_PER_MM
 
-UM_PER_MM = 1000.0
 REGION_FIELDS = 4
 
 

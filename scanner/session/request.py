@@ -12,11 +12,11 @@ from pydantic import JsonValue
 from detection.errors import DetectionError
 from detection.package import DetectorPackage
 from detection.record import EvaluationRecord, matching, read_records
-from scanner.acquisition.locate import plan_slide
+from scanner.acquisition.locate import plan_slide, reachable_um
 from scanner.errors import BadInput, Problem
 from scanner.model.events import Kind
 from scanner.model.geometry import Rect
-from scanner.model.profile import Profile
+from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.ledger import LedgerProtocol
@@ -177,7 +177,9 @@ def _without_record(package: DetectorPackage | None) -> Search:
 def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
     held = profile.devices.loader.slots if profile else None
     if request.rack is not None:
-        return _first(read_rack(request.rack, held), request.slides)
+        reach = (lambda slot: reachable_um(profile, slot)) if profile else None
+        rack = _first(read_rack(request.rack, held, reach), request.slides)
+        return _focusable(rack, request.rack, profile)
     count = request.slides if request.slides is not None else (len(request.specimens) or held)
     if count is None:
         return None
@@ -186,6 +188,17 @@ def _rack(request: RunRequest, profile: Profile | None) -> Rack | None:
             f"{count} slides, but the loader holds 1 to {held}", "correct --slides", field="--slides"
         )
     return Rack(slots=tuple(RackSlot(slot=slot) for slot in range(1, count + 1)))
+
+
+def _focusable(rack: Rack, file: Path, profile: Profile | None) -> Rack:
+    """The same rack, unless it gives focus points to a rig that does not focus."""
+    fixed = profile is not None and profile.focus.strategy is FocusStrategy.FIXED
+    given = [index for index, entry in enumerate(rack.slots) if entry.focus_points is not None]
+    if fixed and given:
+        problem = "focus points are given, but the profile's focus.strategy is `fixed`"
+        mend = "leave them out, or let the rig focus"
+        raise BadInput.one(problem, mend, file=str(file), field=f"slots[{given[0]}].focus_points")
+    return rack
 
 
 def _first(rack: Rack, count: int | None) -> Rack:
