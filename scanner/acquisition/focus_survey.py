@@ -109,20 +109,24 @@ class SurveyPointFact(Fact, FocusPointFact):
         return FocusPointFact(**self.model_dump())
 
 
-def survey(rig: Rig, slide_to_stage: Affine, plan: Plan) -> Survey:
+def survey(
+    rig: Rig, slide_to_stage: Affine, plan: Plan, places: Sequence[PlannedTile] | None = None
+) -> Survey:
     """Focus the first place without a prior, then the others from what is known so far.
 
     Args:
         rig: at rest, light on; its z is moved within ``focus.range_um`` of ``focus.start_um`` and what was found.
         slide_to_stage: with the slide's seating.
         plan: its fields hold sample, as far as the overview can tell.
+        places: where to look, in this order; None for chosen fields of the plan.
 
     Raises:
         FocusRefused: sample was seen, and no place of several could be focused.
         DeviceFault, Stopped: from stage and drive.
     """
     under_way = SurveyUnderWay(rig.profile)
-    for tile in survey_places(plan.tiles, rig.profile.focus.point_spacing_fields, under_way.most):
+    spacing = rig.profile.focus.point_spacing_fields
+    for tile in places or survey_places(plan.tiles, spacing, under_way.most):
         if under_way.hopeless:
             break
         move = rig.stage.start_move(slide_to_stage.apply(Point(tile.x_um, tile.y_um)))
