@@ -16,6 +16,7 @@ from autofocus.height import Prior
 from autofocus.tile import TileHeight, TilePolicy, first_planes, judge_tile, next_plane
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock
+from scanner.acquisition.focus_places import given_places
 from scanner.acquisition.focus_survey import LEAST_SIGMA_UM, Survey, survey
 from scanner.devices.rig import Rig
 from scanner.model.events import Kind
@@ -70,7 +71,7 @@ def _known_survey(ledger: LedgerProtocol, slide: Slide) -> Survey | None:
 
 
 def _surveyed(rig: Rig, ledger: LedgerProtocol, slide: Slide, plan: Plan, slide_to_stage: Affine) -> Survey:
-    found = survey(rig, slide_to_stage, plan)
+    found = survey(rig, slide_to_stage, plan, given_places(slide.focus_points_um, plan))
     for number, point in enumerate(found.points):
         ledger.append(Kind.FOCUS_POINT, slide.slide_id, str(number), point.model_dump(mode="json"))
     ledger.append(Kind.FOCUS_MAP, slide.slide_id, "1", found.map_body())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from scanner.acquisition.acquire import Session
 from scanner.acquisition.capture import Books, OnStage, begin_scan, capture
 from scanner.acquisition.earlier import Decided, Earlier, affine_to_body
+from scanner.acquisition.focus_places import unreachable
 from scanner.acquisition.identity import Identity, IdentityState, identify
 from scanner.acquisition.locate import Located, locate, plan_slide
 from scanner.acquisition.reseat import reseat
@@ -139,7 +140,12 @@ def kept_overview(profile: Profile, folder: RunFolder, slide: Slide) -> Located 
 
 def _slide_of(task: Task, entry: RackSlot) -> Slide:
     run = task.folder.settings.run
-    return Slide(slot=entry.slot, slide_id=slide_id(entry.slot, run), preparation=entry.preparation)
+    return Slide(
+        slot=entry.slot,
+        slide_id=slide_id(entry.slot, run),
+        preparation=entry.preparation,
+        focus_points_um=entry.focus_points_um,
+    )
 
 
 def _begin(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> SlideBegun:
@@ -174,7 +180,9 @@ def _planned(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
     plan = made or plan_slide(seen.located, profile, seen.slide, task.region_um)
     if plan is None:
         return replace(seen, decided=Decided(Outcome.EMPTY, "the overview shows no sample on the glass"))
-    problems = plan.problems(seen.stage_to_slide.inverse(), profile.limits)
+    to_stage = seen.stage_to_slide.inverse()
+    problems = plan.problems(to_stage, profile.limits)
+    problems += unreachable(seen.slide.focus_points_um, to_stage, profile.limits)
     if problems:
         return replace(seen, decided=Decided(Outcome.RERUN, "; ".join(map(str, problems))))
     return replace(seen, plan=plan)

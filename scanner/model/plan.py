@@ -87,7 +87,7 @@ class Plan(Value):
 
     def problems(self, slide_to_stage: Affine, limits: Limits) -> list[Problem]:
         """Every field the stage may not go to: none before the first move."""
-        bad = [t for t in self.tiles if not _reachable(slide_to_stage.apply(Point(t.x_um, t.y_um)), limits)]
+        bad = [t for t in self.tiles if not reachable(slide_to_stage.apply(Point(t.x_um, t.y_um)), limits)]
         if not bad:
             return []
         first = bad[0]
@@ -125,7 +125,8 @@ class Plan(Value):
         return cls.model_validate(sequence.metadata["rackscan"])
 
 
-def _reachable(at: Point, limits: Limits) -> bool:
+def reachable(at: Point, limits: Limits) -> bool:
+    """May the stage go there (stage µm)?"""
     inside_x = limits.x_um[0] <= at.x <= limits.x_um[1]
     return inside_x and limits.y_um[0] <= at.y <= limits.y_um[1]
 

@@ -32,7 +32,7 @@ def read_rack(file: Path, loader_slots: int | None = None, reach: Reach | None =
         problems = [problem for problem in problems if problem.field] + twice
     if rack is not None and loader_slots is not None:
         problems += _beyond(document, rack, loader_slots)
-    problems += _wrong_focus_points(document, reach)
+    problems += _wrong_focus_points(document, loader_slots, reach)
     if rack is None or problems:
         raise BadInput(problems)
     return rack
@@ -68,13 +68,14 @@ def _beyond(document: Document, rack: Rack, loader_slots: int) -> list[Problem]:
     ]
 
 
-def _wrong_focus_points(document: Document, reach: Reach | None) -> list[Problem]:
+def _wrong_focus_points(document: Document, slots: int | None, reach: Reach | None) -> list[Problem]:
     """Whatever else is wrong with the file, every focus point that cannot be meant."""
     problems = []
     for index, slot in _slots(document):
+        known = reach(slot) if reach and slot and slot <= (slots or slot) else None
         before: list[Point] = []
         for number, point in _focus_points(document, index):
-            said = _wrong(point, before, reach(slot) if reach and slot else None)
+            said = _wrong(point, before, known)
             if said:
                 problems.append(document.problem(("slots", index, "focus_points", number), *said))
             before.append(point)

@@ -13,6 +13,7 @@ from autofocus.template import FocusTemplate
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock, watched
 from scanner.acquisition.focus import TileFocusing, begin_focus
+from scanner.acquisition.focus_places import unreachable
 from scanner.acquisition.focus_survey import Survey, survey, survey_places
 from scanner.devices.rig import Rig, open_rig
 from scanner.errors import FocusRefused
@@ -242,6 +243,30 @@ def test_on_the_rig_a_slide_is_surveyed_once_and_taken_up_again_without_a_move(
     rig.stage.start_move(to_stage.apply(Point(tile.x_um, tile.y_um))).wait()
     _, focus = focusing.answer(tile, _exposed(rig, focusing.planes(tile)))
     assert focus.state in (FocusState.SHARP, FocusState.USABLE)
+
+
+def test_the_places_that_a_person_gave_are_focused_and_no_others(
+    rig: Rig, to_stage: Affine, tmp_path: Path
+) -> None:
+    given = (Point(44_500.0, 12_100.0), Point(45_300.0, 12_800.0), Point(44_123.0, 12_654.0))
+    slide = Slide(slide_id="1-r-2", slot=1, focus_points_um=given)
+    clock = FloorClock(rig.profile)
+    with Ledger.open(tmp_path / "run.sqlite", create=True) as ledger:
+        nothing = Earlier.of(ledger, slide.slide_id)
+        plan = plan_over(Rect(44_000, 12_000, 1500, 900))
+        begin_focus(watched(rig, clock), clock, ledger, slide, plan, to_stage, nothing)
+        points = [event.body for event in ledger.events(Kind.FOCUS_POINT, slide.slide_id)]
+    assert [(point["x_um"], point["y_um"]) for point in points] == [(p.x, p.y) for p in given]
+
+
+def test_given_places_that_the_stage_may_not_reach_are_named_before_a_move(
+    profile: Profile, to_stage: Affine
+) -> None:
+    good, bad = Point(45_000.0, 12_500.0), Point(45_000.0, 90_000.0)
+    assert unreachable((good,), to_stage, profile.limits) == []
+    assert unreachable(None, to_stage, profile.limits) == []
+    (problem,) = unreachable((good, bad), to_stage, profile.limits)
+    assert "45.000, 90.000 mm" in problem.problem
 
 
 def _exposed(rig: Rig, heights: Sequence[float]) -> list[Frame]:
