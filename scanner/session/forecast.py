@@ -3,28 +3,44 @@
 import itertools
 import math
 import shutil
+from enum import StrEnum
 from pathlib import Path
 
-from scanner.acquisition.locate import field_um
+from scanner.acquisition.focus_survey import survey_places
+from scanner.acquisition.locate import field_um, plan_slide
 from scanner.model.base import Value
 from scanner.model.geometry import Point, Rect
 from scanner.model.plan import Grid, grid_over, serpentine
 from scanner.model.profile import FocusStrategy, Profile
-from scanner.model.slide import Preparation, RackSlot
+from scanner.model.slide import UM_PER_MM, Preparation, RackSlot, Slide
 from scanner.session.request import Prepared, RunRequest, prepare
 
 SURVEY_FRAMES = 5
 PYRAMID_SHARE = 4 / 3
 
 
+class FocusPointsFrom(StrEnum):
+    """Who says where to focus before the first tile."""
+
+    RACK = "rack file"
+    CHOSEN = "chosen"
+    SAMPLE = "chosen once the sample is seen"
+    NONE = "the rig does not focus"
+
+
 class SlideForecast(Value):
-    """One slide of a dry run. ``disk_bytes`` is what it needs at most, before compression."""
+    """One slide of a dry run. ``disk_bytes`` is what it needs at most, before compression.
+
+    ``focus_points``: x, y in mm as the rack file has them; None where only the sample decides them.
+    """
 
     slot: int
     slide: str | None
     tiles: int
     seconds: float
     disk_bytes: int
+    focus_points: tuple[tuple[float, float], ...] | None = None
+    focus_points_from: FocusPointsFrom
 
 
 class Forecast(Value):
@@ -68,22 +84,50 @@ def needed_bytes(prepared: Prepared, out: Path) -> int:
 def _slide(prepared: Prepared, entry: RackSlot) -> SlideForecast:
     profile = prepared.profile
     grid, cells = _cells(profile, entry.preparation, prepared.region_um)
+    said_by = _focus_points_from(prepared, entry)
     return SlideForecast(
         slot=entry.slot,
         slide=entry.slide,
         tiles=len(cells),
-        seconds=scan_seconds(profile, grid, cells),
+        seconds=scan_seconds(profile, grid, cells, len(entry.focus_points or ()) or None),
         disk_bytes=_disk_bytes(profile, len(cells), prepared.settings.keep_tiles),
+        focus_points=entry.focus_points or (_chosen(prepared) if said_by is FocusPointsFrom.CHOSEN else None),
+        focus_points_from=said_by,
     )
+
+
+def _focus_points_from(prepared: Prepared, entry: RackSlot) -> FocusPointsFrom:
+    if prepared.profile.focus.strategy is FocusStrategy.FIXED:
+        return FocusPointsFrom.NONE
+    if entry.focus_points is not None:
+        return FocusPointsFrom.RACK
+    return FocusPointsFrom.SAMPLE if prepared.region_um is None else FocusPointsFrom.CHOSEN
+
+
+def _chosen(prepared: Prepared) -> tuple[tuple[float, float], ...]:
+    """As the survey will choose them; a region's plan is known."""
+    profile = prepared.profile
+    plan = plan_slide(None, profile, Slide(slot=1, slide_id="1-forecast"), prepared.region_um)
+    places = survey_places(plan.tiles, profile.focus.point_spacing_fields) if plan else []
+    return tuple((round(tile.x_um / UM_PER_MM, 3), round(tile.y_um / UM_PER_MM, 3)) for tile in places)
 
 
 def describe(expected: Forecast) -> str:
     """A forecast in the words of a person."""
     about = "" if expected.exact else "at most about "
-    lines = [f"slot {s.slot}: {about}{s.tiles} tiles, {s.seconds / 60:.1f} min" for s in expected.slides]
+    lines = [
+        f"slot {s.slot}: {about}{s.tiles} tiles, {s.seconds / 60:.1f} min, {_in_words(s)}"
+        for s in expected.slides
+    ]
     needed, free = expected.disk_bytes / 1e9, expected.free_bytes / 1e9
     lines.append(f"disk: at most {needed:.1f} GB needed, {free:.1f} GB free")
     return "\n".join([*lines, "nothing was moved or written"])
+
+
+def _in_words(slide: SlideForecast) -> str:
+    if slide.focus_points is None:
+        return f"focus points: {slide.focus_points_from}"
+    return f"{len(slide.focus_points)} focus points ({slide.focus_points_from})"
 
 
 def _cells(
@@ -99,7 +143,9 @@ def _cells(
     return grid, serpentine(cells)
 
 
-def scan_seconds(profile: Profile, grid: Grid, cells: list[tuple[int, int]]) -> float:
+def scan_seconds(
+    profile: Profile, grid: Grid, cells: list[tuple[int, int]], focus_points: int | None = None
+) -> float:
     """Survey and scan without loading, seconds.
 
     XY and z start when an exposure ends; a readout costs only what outlasts them.
@@ -115,15 +161,15 @@ def scan_seconds(profile: Profile, grid: Grid, cells: list[tuple[int, int]]) -> 
     return (
         moving_s
         + len(cells) * (exposure_s + again_s)
-        + _survey_seconds(profile, places, exposure_s + readout_s + z_s)
+        + _survey_seconds(profile, places, exposure_s + readout_s + z_s, focus_points)
     )
 
 
-def _survey_seconds(profile: Profile, places: list[Point], look_s: float) -> float:
+def _survey_seconds(profile: Profile, places: list[Point], look_s: float, given: int | None) -> float:
     if profile.focus.strategy is FocusStrategy.FIXED:
         return 0.0
     xy = profile.measured.xy_kinematics
-    points = max(1, round(len(places) / profile.focus.point_spacing_fields**2))
+    points = given or max(1, round(len(places) / profile.focus.point_spacing_fields**2))
     apart_um = math.sqrt(len(places) / points) * field_um(profile)[0]
     return points * (SURVEY_FRAMES * look_s + (xy.value.seconds(apart_um) if xy else 0.0))
 

@@ -1,12 +1,15 @@
 """Does a dry run say what the run would take, without taking it?"""
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from scanner import cli
+from scanner.errors import BadInput
 from scanner.model.geometry import Rect
 from scanner.session.forecast import Forecast, describe, forecast
 from scanner.session.request import RunRequest
@@ -42,6 +45,36 @@ def test_without_a_region_every_slide_counts_with_its_whole_deposit(tmp_path: Pa
     # A round deposit of 20 mm in cells of 461 µm squared, and a rim of fields around it.
     assert 1478 <= found.slides[0].tiles <= 1478 * 1.1
     assert found.tiles == 2 * found.slides[0].tiles
+
+
+def test_the_focus_points_of_a_region_are_known_and_can_be_copied_into_a_rack_file(tmp_path: Path) -> None:
+    region = Rect(43_000, 11_000, 3_000, 3_000)
+    (chosen,) = expected(tmp_path / "out", region).slides
+    assert chosen.focus_points is not None
+    assert chosen.focus_points_from == "chosen"
+    rack = tmp_path / "rack.yaml"
+    rack.write_text(
+        f"slots:\n - slot: 1\n   focus_points: {[list(p) for p in chosen.focus_points]}\n", encoding="utf-8"
+    )
+    request = RunRequest(profile=PROFILE, out=tmp_path / "out", rack=rack, region_um=region)
+    (given,) = forecast(request).slides
+    assert (given.focus_points, given.focus_points_from) == (chosen.focus_points, "rack file")
+
+
+def test_without_a_region_only_the_sample_decides_where_to_focus(tmp_path: Path) -> None:
+    (slide,) = expected(tmp_path / "out").slides
+    assert slide.focus_points is None
+    assert "once the sample is seen" in describe(expected(tmp_path / "out"))
+
+
+def test_focus_points_for_a_rig_that_does_not_focus_are_refused(tmp_path: Path) -> None:
+    text = re.sub(r"strategy: [\w-]+", "strategy: fixed", PROFILE.read_text(encoding="utf-8"))
+    shutil.copytree(PROFILE.parent, tmp_path / "rig")
+    (tmp_path / "rig" / "simulated.yaml").write_text(text, encoding="utf-8")
+    rack = tmp_path / "rack.yaml"
+    rack.write_text("slots:\n - {slot: 1, focus_points: [[45, 12]]}\n", encoding="utf-8")
+    with pytest.raises(BadInput, match="is `fixed`"):
+        forecast(RunRequest(profile=tmp_path / "rig" / "simulated.yaml", out=tmp_path / "out", rack=rack))
 
 
 def test_kept_tiles_need_their_place(tmp_path: Path) -> None:
