@@ -277,6 +277,19 @@ def evaluate(
     _emit(result, indent=None if as_json else 2)
 
 
+@app.command(epilog="Example: rackscan points runs/first > rack.yaml")
+def points(run_dir: RunDir) -> None:
+    """A rack file with the focus points of a run, to be edited and given to the next one with --rack."""
+    from scanner.review.focus_points import rack_with_points
+    from scanner.storage.reader import RunReader
+
+    with RunReader.open(run_dir) as reader:
+        text = rack_with_points(reader)
+    if not text:
+        raise BadInput.one("no slide of this run has a focus point yet", "scan one first", file=str(run_dir))
+    typer.echo(text, nl=False)
+
+
 @app.command(epilog="Example: rackscan view runs/first")
 def view(run_dir: RunDir) -> None:
     """Napari on a finished or a running scan (needs the extra `view`)."""

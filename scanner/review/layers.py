@@ -3,7 +3,8 @@
 Everything is read from the run folder at the moment it is looked at, so that a running scan fills in by itself.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanner.errors import DamagedRun
 from scanner.model.events import Kind
-from scanner.model.report import Outcome
+from scanner.model.report import FocusPointFact, Outcome
 from scanner.model.tile import Pixels
 from scanner.review.growing import GrowingStore
 from scanner.review.pictures import STATE_COLOURS
@@ -25,6 +26,7 @@ Index = int | slice
 Floats = NDArray[np.float64]
 LEAST_POINT_UM = 12.0
 RED = (0.89, 0.14, 0.1)
+FOCUS_COLOURS = {"found": (0.1, 0.45, 0.9), "no-sample": (0.6, 0.6, 0.6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,19 @@ class PointLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class FocusLayer:
+    """Focus points in the order they were visited: (n, 2) places (y, x) slide µm, (n, 4) RGBA 0..1.
+
+    ``labels``: a word or a height beside each.
+    """
+
+    places_um: Floats
+    colours: Floats
+    labels: tuple[str, ...]
+    features: Mapping[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
 class SlideLayers:
     """What is shown of one slide."""
 
@@ -122,6 +137,7 @@ class SlideLayers:
     image: ImageLayer
     tiles: OutlineLayer
     findings: PointLayer
+    focus: FocusLayer
 
 
 def slide_name(reader: RunReader, slide_id: str) -> str:
@@ -162,6 +178,7 @@ def slide_layers(reader: RunReader, slide_id: str) -> SlideLayers | None:
         _image(store),
         _outlines(reader, slide_id),
         _points(reader, slide_id),
+        focus_layer(reader.focus_points(slide_id)),
     )
 
 
@@ -195,6 +212,21 @@ def outline_layer(tiles: TileRows, field_um: tuple[float, float]) -> OutlineLaye
     )
     rgba = np.concatenate([rgb.reshape(-1, 3) / 255, np.ones((len(centres), 1))], axis=1)
     return OutlineLayer(segments.reshape(-1, 2, 2), np.repeat(rgba, 4, axis=0))
+
+
+def focus_layer(points: Sequence[FocusPointFact]) -> FocusLayer:
+    """Blue where a height was found, gray without sample, red where the answer was refused."""
+    unknown = math.nan
+    return FocusLayer(
+        np.array([(p.y_um, p.x_um) for p in points], float).reshape(-1, 2),
+        np.array([(*FOCUS_COLOURS.get(p.state, RED), 1.0) for p in points], float).reshape(-1, 4),
+        tuple(p.state if p.z_um is None else f"{p.z_um:.2f}" for p in points),
+        {
+            "z_um": np.array([unknown if p.z_um is None else p.z_um for p in points], float),
+            "sigma_um": np.array([unknown if p.sigma_um is None else p.sigma_um for p in points], float),
+            "state": np.array([p.state for p in points], dtype=object),
+        },
+    )
 
 
 def _points(reader: RunReader, slide_id: str) -> PointLayer:

@@ -10,8 +10,9 @@ from pathlib import Path
 import napari
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QLabel, QListWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QLabel, QListWidget, QPushButton, QVBoxLayout, QWidget
 
+from scanner.review.focus_points import points_in_mm
 from scanner.review.layers import PointLayer, SlideLayers, slide_layers, slide_name, slide_state
 from scanner.storage.reader import RunReader
 
@@ -20,6 +21,8 @@ PAUSE = 20
 NICER = 10
 MOST_LISTED = 500
 CLOSE_UP_UM = 160.0
+FOCUS = "focus points"
+FOCUS_POINT_UM = 120.0
 KEYS = "N next finding · B the one before · click a slide or a finding to go there"
 
 
@@ -35,11 +38,14 @@ class RunView:
         self._state: tuple[int, ...] = ()
         self.rack, self.found = QListWidget(), QListWidget()
         self._ids: list[str] = []
-        viewer.window.add_dock_widget(_panel(self.rack, self.found), name="Rack and findings", area="right")
+        self.copy = QPushButton("Copy focus points")
+        panel = _panel(self.rack, self.found, self.copy)
+        viewer.window.add_dock_widget(panel, name="Rack and findings", area="right")
         viewer.canvas.overlays.scale_bar.visible = True
         self._list_slides()
         self.rack.currentRowChanged.connect(self._choose)
         self.found.currentRowChanged.connect(self.go_to)
+        self.copy.clicked.connect(self.copy_focus_points)
         viewer.bind_key("n", lambda _: self.step(1), overwrite=True)
         viewer.bind_key("b", lambda _: self.step(-1), overwrite=True)
         self.rack.setCurrentRow(self._first())
@@ -81,6 +87,14 @@ class RunView:
         self.finding = index
         self.viewer.scene.camera.center = tuple(self.shown.findings.places_um[index])
         self.viewer.scene.camera.zoom = min(self.viewer.canvas.size) / CLOSE_UP_UM
+
+    def copy_focus_points(self) -> str:
+        """The focus points as a person left them, onto the clipboard: lines for the rack file."""
+        if FOCUS not in self.viewer.layers:
+            return ""
+        text = points_in_mm(self.viewer.layers[FOCUS].data.tolist())
+        QApplication.clipboard().setText(f"    focus_points:\n{text}\n")
+        return text
 
     def close(self) -> None:
         """Stop looking."""
@@ -147,7 +161,7 @@ def view(run_dir: Path) -> None:
 
 
 def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
-    """Three layers: the pyramid, the outlines of the tiles, the findings."""
+    """Four layers: the pyramid, the outlines of the tiles, the focus points, the findings."""
     image, findings = layers.image, layers.findings
     units = ("um", "um")
     viewer.add_image(
@@ -167,6 +181,18 @@ def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
         edge_width=4,
         vector_style="line",
         opacity=0.8,
+        units=units,
+    )
+    focus = layers.focus
+    viewer.add_points(
+        focus.places_um,
+        name=FOCUS,
+        features=dict(focus.features),
+        size=FOCUS_POINT_UM,
+        symbol="cross",
+        face_color=focus.colours if len(focus.colours) else "blue",
+        text={"string": list(focus.labels), "size": 8, "anchor": "upper_left"},
+        visible=False,
         units=units,
     )
     viewer.add_points(
@@ -195,12 +221,12 @@ def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
     viewer.layers["slide"].refresh()
 
 
-def _panel(rack: QListWidget, found: QListWidget) -> QWidget:
+def _panel(rack: QListWidget, found: QListWidget, copy: QPushButton) -> QWidget:
     panel = QWidget()
     column = QVBoxLayout(panel)
     hint = QLabel(KEYS)
     hint.setWordWrap(True)
     hint.setAlignment(Qt.AlignmentFlag.AlignTop)
-    for widget in (QLabel("Slides"), rack, QLabel("Findings, highest score first"), found, hint):
+    for widget in (QLabel("Slides"), rack, QLabel("Findings, highest score first"), found, copy, hint):
         column.addWidget(widget)
     return panel

@@ -12,6 +12,7 @@ from scanner.model.base import Value
 from scanner.model.events import Body, Kind
 from scanner.model.plan import Plan, PlanReason
 from scanner.model.report import FocusPointFact, RunResult, SlideReport, TileCounts
+from scanner.model.slide import Rack
 from scanner.storage.facts import TileFact, TileFailedFact, plan_from_body, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.run_folder import RunFolder, SlidePaths
@@ -110,6 +111,19 @@ class RunReader:
         """The findings table (``FINDING_COLUMNS``), empty while there is none."""
         path = self.paths(slide_id).findings
         return read_table(path, FINDING_COLUMNS) if path.is_file() else FINDING_COLUMNS.empty_table()
+
+    def rack(self) -> Rack | None:
+        """What the operator said lies in the rack, identities included; None for a replay.
+
+        Raises:
+            DamagedRun: the ledger holds something else.
+        """
+        started = self.ledger.latest(Kind.RUN_STARTED)
+        said = started.body.get("rack") if started else None
+        try:
+            return Rack.model_validate(said) if said else None
+        except ValidationError as error:
+            raise DamagedRun(f"the ledger holds a rack that is none: {error}") from error
 
     def focus_points(self, slide_id: str) -> tuple[FocusPointFact, ...]:
         """The points of the focus survey that the ledger knows by now."""

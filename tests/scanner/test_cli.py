@@ -14,7 +14,19 @@ from scanner.errors import BadInput
 from scanner.model.report import Outcome, RunResult, SlideResult, Verdict
 
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
-COMMANDS = ["run", "resume", "replay", "verify", "focus", "stitch", "detect", "train", "evaluate", "view"]
+COMMANDS = [
+    "run",
+    "resume",
+    "replay",
+    "verify",
+    "focus",
+    "stitch",
+    "detect",
+    "train",
+    "evaluate",
+    "points",
+    "view",
+]
 
 
 class Answer(NamedTuple):

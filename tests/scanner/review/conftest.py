@@ -65,6 +65,15 @@ def spotted(side_px: int = 3000, seed: int = 0, spots: int = 300) -> Picture:
     return picture
 
 
+FOCUS_POINTS = (
+    FocusPointFact(x_um=40_600, y_um=8_600, z_um=101.5, sigma_um=0.06, state="found"),
+    FocusPointFact(x_um=40_900.4, y_um=8_700, z_um=101.75, sigma_um=0.11, state="found"),
+    FocusPointFact(
+        x_um=41_200, y_um=9_000, z_um=None, sigma_um=None, state="no-sample", reason="clear\nglass"
+    ),
+)
+
+
 @pytest.fixture(scope="session")
 def make_run() -> Callable[[Path, list[Made]], RunFolder]:
     return build
@@ -93,6 +102,8 @@ def build(out: Path, slides: list[Made]) -> RunFolder:
         name = slide_id(slot, RUN)
         ledger.append(Kind.SLIDE_LOADED, name, "", {"slot": slot})
         _slide(folder, ledger, slot, slide)
+    for number, point in enumerate(FOCUS_POINTS):
+        ledger.append(Kind.FOCUS_POINT, slide_id(1, RUN), str(number), point.model_dump(mode="json"))
     ledger.close()
     return folder
 

@@ -54,6 +54,14 @@ def test_every_captured_tile_has_an_outline_of_a_field_around_its_centre(first: 
     assert tiles.colours.shape == (60, 4)
 
 
+def test_focus_points_lie_where_they_were_taken_with_their_heights_and_states(first: SlideLayers) -> None:
+    assert first.focus.places_um.tolist() == [[8_600, 40_600], [8_700, 40_900.4], [9_000, 41_200]]
+    assert first.focus.features["z_um"][:2].tolist() == [101.5, 101.75]
+    assert np.isnan(first.focus.features["z_um"][2])
+    assert first.focus.labels == ("101.50", "101.75", "no-sample")
+    assert len({tuple(colour) for colour in first.focus.colours.tolist()}) == 2
+
+
 def test_findings_are_one_layer_with_their_features_best_first(first: SlideLayers) -> None:
     assert list(first.findings.features["rank"]) == [1, 2]
     assert list(first.findings.features["class"]) == ["HSIL", "LSIL"]

@@ -37,9 +37,9 @@ def shown(finished_run: RunFolder, qapp: object) -> Iterator["RunView"]:
     viewer.close()
 
 
-def test_a_run_opens_on_the_slide_under_way_with_three_layers(shown: "RunView") -> None:
+def test_a_run_opens_on_the_slide_under_way_with_four_layers(shown: "RunView") -> None:
     assert shown.rack.currentRow() == 3
-    assert [layer.name for layer in shown.viewer.layers] == ["slide", "tiles", "findings"]
+    assert [layer.name for layer in shown.viewer.layers] == ["slide", "tiles", "focus points", "findings"]
 
 
 def test_another_slide_of_the_rack_replaces_the_layers(shown: "RunView") -> None:
@@ -48,6 +48,15 @@ def test_another_slide_of_the_rack_replaces_the_layers(shown: "RunView") -> None
     assert len(findings.data) == 2
     assert list(findings.features["score"]) == [0.93, 0.41]
     assert shown.found.count() == 2
+
+
+def test_focus_points_show_heights_and_can_be_moved_and_copied(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(0)
+    layer = shown.viewer.layers["focus points"]
+    assert list(layer.features["state"]) == ["found", "found", "no-sample"]
+    assert layer.features["z_um"][0] == pytest.approx(101.5)
+    layer.data = np.array([[12_000.0, 45_500.0], [12_400.0, 45_100.0]])
+    assert shown.copy_focus_points() == "      - [45.500, 12.000]\n      - [45.100, 12.400]"
 
 
 def test_stepping_goes_down_the_ranking_and_stops_at_its_end(shown: "RunView") -> None:
