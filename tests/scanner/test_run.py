@@ -145,6 +145,20 @@ def test_a_stuck_axis_stops_the_run_with_everything_kept(tmp_path: Path) -> None
     assert verify(tmp_path / "run").problems == ()
 
 
+def test_given_focus_points_are_used_also_after_a_stop(tmp_path: Path) -> None:
+    given = [[43.2, 11.3], [43.6, 11.4], [43.4, 11.7]]
+    rack = tmp_path / "rack.yaml"
+    rack.write_text(f"slots: [{{slot: 1, focus_points: {given}}}]\n")
+    with pytest.raises(DeviceFault):
+        scan(tmp_path, "stuck-axis@2", rack=rack, slides=None)
+    cfg = tmp_path / "rig" / "simulated.cfg"
+    cfg.write_text(cfg.read_text().replace("stuck-axis@2", ""))
+    assert resume_run(tmp_path / "run").slides[0].outcome is Outcome.DONE
+    (report,) = (tmp_path / "run" / "slides").glob("*/report.json")
+    points = json.loads(report.read_text())["focus_points"]
+    assert [[p["x_um"] / 1000, p["y_um"] / 1000] for p in points] == given
+
+
 def test_a_jammed_slide_is_said_so_and_the_rack_goes_on(tmp_path: Path) -> None:
     result = scan(tmp_path, "loader-jam@slot1;empty-slot@slot2", slides=3, seed=4)
     assert [slide.outcome for slide in result.slides] == [Outcome.RERUN, Outcome.EMPTY, Outcome.DONE]
