@@ -44,6 +44,7 @@ class FocusMap:
     _belief: Relief
     _known: Heights
     _carriers: Carriers
+    _learned_from: int
 
     @classmethod
     def of(cls, points: Sequence[FocusPoint], relief: Relief | None = None) -> "FocusMap":
@@ -83,7 +84,7 @@ class FocusMap:
         if not far.any():
             raise FocusInputError("a focus map needs at least one point")
         left = self._known.some(np.flatnonzero(far))
-        return _carried(left, self.relief, self._belief)
+        return self._carrying(left)
 
     def moved(self, x_um: float, y_um: float, to: FocusPoint) -> "FocusMap":
         """The map with the point nearest to a place taken away and ``to``, measured elsewhere, in its stead."""
@@ -92,7 +93,15 @@ class FocusMap:
         rows[nearest] = _rows([to])[0]
         doubts = np.where(np.arange(len(rows)) == nearest, 0.0, self._known.doubts)
         known = Heights(rows[:, :2], rows[:, 2], rows[:, 3], doubts)
-        return _carried(known, self.relief, self._belief)
+        return self._carrying(known)
+
+    @property
+    def stale(self) -> bool:
+        """Twice as many points are known as the relief was learned from: ``refitted`` would know it better.
+
+        Points far apart cannot tell a relief of short reach from scatter; those of neighbouring tiles can.
+        """
+        return len(self._known) >= max(2 * self._learned_from, LEAST_POINTS)
 
     def refitted(self) -> "FocusMap":
         """The same points with the relief learned anew and every doubt judged anew."""
@@ -117,6 +126,9 @@ class FocusMap:
     def _surface(self, places_um: FloatArray) -> tuple[FloatArray, FloatArray]:
         z_um, variance = carried(self._carriers, self._known, places_um, self.relief)
         return z_um, np.sqrt(variance)
+
+    def _carrying(self, known: Heights) -> "FocusMap":
+        return _carried(known, self.relief, self._belief, self._learned_from)
 
     def _given(self) -> FloatArray:
         known = self._known
@@ -143,14 +155,14 @@ def _rows(points: Sequence[FocusPoint]) -> FloatArray:
 def _learned(rows: FloatArray, belief: Relief) -> FocusMap:
     known = Heights(rows[:, :2], rows[:, 2], rows[:, 3], np.zeros(len(rows)))
     if len(known) < LEAST_POINTS:
-        return _carried(known, belief, belief)
+        return _carried(known, belief, belief, len(known))
     judged, relief = learned(known, belief)
-    return _carried(judged, relief, belief)
+    return _carried(judged, relief, belief, len(known))
 
 
-def _carried(known: Heights, relief: Relief, belief: Relief) -> FocusMap:
+def _carried(known: Heights, relief: Relief, belief: Relief, learned_from: int) -> FocusMap:
     """The points that carry the slide come first."""
     first, rest = spread(known.places)
     ordered = known.some(np.concatenate([first, rest]))
     carriers = Carriers.of(ordered.some(np.arange(len(first))), relief)
-    return FocusMap(relief, belief, ordered, carriers)
+    return FocusMap(relief, belief, ordered, carriers, learned_from)

@@ -25,8 +25,9 @@ _PULLS_SIGMA = 1.5
 _GROSS_SIGMA = 5.0
 _WITHIN = 0.6827
 _COUNTS_AS_POINTS = 20.0
-_NUMBERS = 7
-_BELIEF = np.array([1.0, 1.0, 1.5, 0.5, 0.5])
+_NUMBERS = 5
+_LEAST_COUNTED = 0.3
+_BELIEF = np.array([1.0, 1.0, 1.0, 0.5, 0.5])
 _BOUNDS = (
     (math.log(0.01), math.log(20.0)),
     (math.log(300.0), math.log(50_000.0)),
@@ -159,7 +160,8 @@ def _scatter_um(known: Heights, relief: Relief) -> float:
         own = left_out.surface + part.sigmas**2
         sound = left_out.miss**2 < _GROSS_SIGMA**2 * (own + relief.scatter_um**2)
         excess += (left_out.miss**2 - own)[sound].tolist()
-    counted = math.sqrt(max(float(np.quantile(excess, _WITHIN)), 0.02**2))
+    least = (_LEAST_COUNTED * relief.scatter_um) ** 2
+    counted = math.sqrt(max(float(np.quantile(excess, _WITHIN)), least))
     share = len(known) / (len(known) + _COUNTS_AS_POINTS)
     return math.exp(share * math.log(counted) + (1 - share) * math.log(relief.scatter_um))
 
@@ -249,10 +251,15 @@ class _Cost:
 
 
 def _sample(known: Heights) -> Heights:
+    """A part that is enough to learn from: places anywhere, and the nearest of each, which tell relief from scatter."""
     if len(known) <= MOST_TO_FIT:
         return known
-    chosen = np.random.default_rng(len(known)).choice(len(known), MOST_TO_FIT, replace=False)
-    return known.some(np.sort(chosen))
+    seeds = np.random.default_rng(len(known)).choice(len(known), MOST_TO_FIT // 3, replace=False)
+    chosen: set[int] = set()
+    for seed in seeds.tolist():
+        far = np.sum((known.places - known.places[seed]) ** 2, axis=1)
+        chosen.update(np.argpartition(far, 3)[:3].tolist())
+    return known.some(np.array(sorted(chosen), np.int64))
 
 
 def _neighbourhoods(places: FloatArray) -> Iterator[NDArray[np.int64]]:

@@ -130,6 +130,28 @@ def test_a_step_that_many_points_show_is_believed_once_the_map_is_fitted_anew() 
     assert z_um == pytest.approx(float(surface(np.array([[6000.0, 0.0]]))[0]) + 6, abs=0.7)
 
 
+def test_a_map_is_stale_when_it_knows_twice_what_its_relief_was_learned_from() -> None:
+    focus_map = FocusMap.of(points(20, 0.3))
+    assert not focus_map.stale
+    grown = focus_map.with_points(points(20, 0.3, 5))
+    assert grown.stale
+    assert not grown.refitted().stale
+
+
+def test_neighbouring_fields_tell_the_scatter_that_a_lattice_cannot_tell_from_a_short_relief() -> None:
+    rng = np.random.default_rng(8)
+    lattice = np.stack(np.meshgrid(np.arange(9.0), np.arange(9.0)), axis=-1).reshape(-1, 2) * 1800
+    tiles = np.stack(np.meshgrid(np.arange(20.0), np.arange(10.0)), axis=-1).reshape(-1, 2) * 460
+    places = np.concatenate([lattice, tiles])
+    rows = np.column_stack(
+        [places, surface(places) + rng.normal(0, 0.5, len(places)), np.full(len(places), 0.1)]
+    )
+    taken = [FocusPoint(*row) for row in rows.tolist()]
+    scanned = FocusMap.of(taken[:81]).with_points(taken[81:])
+    assert scanned.stale
+    assert scanned.refitted().relief.scatter_um == pytest.approx(0.5, abs=0.08)
+
+
 def test_thousands_of_points_are_fitted_in_parts() -> None:
     focus_map = FocusMap.of(points(1500, 0.4))
     wanted = np.random.default_rng(1).uniform(-7000, 7000, (50, 2))
