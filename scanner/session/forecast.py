@@ -6,7 +6,7 @@ import shutil
 from enum import StrEnum
 from pathlib import Path
 
-from scanner.acquisition.focus_survey import survey_places
+from scanner.acquisition.focus_survey import SurveyUnderWay, survey_places
 from scanner.acquisition.locate import field_um, plan_slide
 from scanner.model.base import Value
 from scanner.model.geometry import Point, Rect
@@ -108,7 +108,8 @@ def _chosen(prepared: Prepared) -> tuple[tuple[float, float], ...]:
     """As the survey will choose them; a region's plan is known."""
     profile = prepared.profile
     plan = plan_slide(None, profile, Slide(slot=1, slide_id="1-forecast"), prepared.region_um)
-    places = survey_places(plan.tiles, profile.focus.point_spacing_fields) if plan else []
+    most = SurveyUnderWay(profile).most
+    places = survey_places(plan.tiles, profile.focus.point_spacing_fields, most) if plan else []
     return tuple((round(tile.x_um / UM_PER_MM, 3), round(tile.y_um / UM_PER_MM, 3)) for tile in places)
 
 
