@@ -177,7 +177,8 @@ class TileFocusing:
         )
         self._since_last = 0
         point = FocusPoint(tile.x_um, tile.y_um, focus.level_um - self._drift.z_um, spread_um)
-        self._map = self._map.with_points([point])
+        grown = self._map.with_points([point])
+        self._map = grown.refitted() if grown.stale else grown
 
     def _policy_for(self, tile: PlannedTile) -> TilePolicy:
         """A tile that was soft once is looked at, whatever its field."""
