@@ -29,8 +29,12 @@ from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM, BareGlass, Cam
 from scanner.model.profile import FocusStrategy
 from scanner.model.tile import FocusState
 from scanner.storage.stacks import read_stack
+from scripts.focus_choice_rows import choice_rows
+from scripts.focus_drift_rows import drift_rows
 from scripts.focus_field import Place, SimulatedField
+from scripts.focus_map_rows import map_rows
 from scripts.focus_peers import peer_rows
+from scripts.focus_scan_rows import scan_rows
 from scripts.focus_share import share_of
 from scripts.focus_tiles import SlideRecord, TileRecord, slide_records
 
@@ -258,6 +262,10 @@ def main() -> None:
         *trade_rows(min(tiles, TRADE_TILES)),
         *peer_rows(field),
         *sample_rows(field),
+        *map_rows(),
+        *scan_rows(),
+        *choice_rows(),
+        *drift_rows(),
         *speed_rows(),
         *real_rows(),
     ]

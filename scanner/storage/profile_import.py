@@ -50,7 +50,7 @@ slide:
   axes: [[1, 0], [0, 1]]    # slide = axes @ (stage - origin); -1 where an axis counts the other way
   origins_stage_um: [[{fill}, {fill}]]    # stage position of the glass's top-left corner, label to the left
 
-focus: {{strategy: {strategy}}}    # every-tile, map, or fixed (z never moves)
+focus: {{strategy: {strategy}}}    # hybrid, every-tile, map, or fixed (z never moves)
 
 # measured: is written by `rackscan profile measure`
 """
@@ -86,7 +86,7 @@ def import_cfg(file: Path) -> str:
         objective=_objective_line(config),
         objectives="\n".join(_objective_entries(config)),
         active=_scalar(next(iter(_objective_names(config)))),
-        strategy="every-tile" if _focus_label(config) else "fixed",
+        strategy="hybrid" if _focus_label(config) else "fixed",
     )
 
 
