@@ -39,6 +39,7 @@ from scanner.session.reporting import (
 from scanner.session.request import Prepared, RunRequest, prepare, reopen
 from scanner.session.telling import Show, Teller, listening, nobody
 from scanner.storage.facts import tile_from_body
+from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
 from scanner.storage.log import run_log
 from scanner.storage.reader import RunReader
@@ -242,5 +243,6 @@ def _sweep(folder: RunFolder, ledger: Ledger) -> None:
         for event in ledger.events(Kind.TILE)
         for tile in [tile_from_body(event.body)]
     }
+    FusedSpool(folder.fused).sweep()
     for path in Spool(folder.frames, keep=True).sweep(known.__contains__):
         log.info("removed %s, which no fact acknowledges", path.name)

@@ -5,6 +5,7 @@ that fails its checks is taken again at once; a tile that fails twice is named a
 unless several fail in a row: then the rig is at fault and the run stops.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,13 +45,17 @@ class Focusing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A tile with the frame that is kept; ``frames`` counts the exposures it took."""
+    """A tile with the frame that is kept; ``frames`` counts the exposures it took.
+
+    ``layers`` are all frames of a stack, bottom to top; none where one plane is kept.
+    """
 
     planned: PlannedTile
     attempt: int
     frame: Frame
     focus: TileFocus
     frames: int
+    layers: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,7 @@ def _more(session: Session, tile: PlannedTile, shots: Sequence[_Shot]) -> list[f
 
 
 def _next_plane(session: Session, place: Point, z_um: float, last: _Shot) -> _Shot:
-    with session.clock.focusing():
+    with contextlib.nullcontext() if _keeps_layers(session) else session.clock.focusing():
         move = session.rig.z.start_move(z_um) if session.rig.z is not None else None
         _ = last.frame
         return _expose(session, place, _height(move, z_um), last)
@@ -239,4 +244,10 @@ def _height(move: ZMove | None, planned_um: float) -> float:
 def _kept(session: Session, tile: PlannedTile, attempt: int, shots: Sequence[_Shot]) -> Captured:
     frames = [shot.frame for shot in shots]
     best, focus = session.focusing.judged(tile, shots)
-    return Captured(tile, attempt, frames[best], focus, len(frames) * attempt)
+    layers = tuple(frames) if _keeps_layers(session) else ()
+    return Captured(tile, attempt, frames[best], focus, len(frames) * attempt, layers)
+
+
+def _keeps_layers(session: Session) -> bool:
+    """Are all planes of a tile kept, or were they taken only to find the sharpest?"""
+    return session.rig.profile.focus.layered

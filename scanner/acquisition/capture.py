@@ -12,13 +12,14 @@ from scanner.acquisition.acquire import Captured, Missed, Session, acquire
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock, watched
 from scanner.acquisition.focus import begin_focus
+from scanner.acquisition.layers import layered
 from scanner.acquisition.locate import Located
 from scanner.devices.rig import Rig
 from scanner.model.events import Body, Kind
 from scanner.model.geometry import Affine, Point
 from scanner.model.plan import Plan
 from scanner.model.slide import Slide
-from scanner.model.tile import EndOfPlan, Tile
+from scanner.model.tile import EndOfPlan, Frame, Layer, Tile
 from scanner.storage.facts import TileFailedFact, plan_key, plan_to_body, tile_key, tile_to_body
 from scanner.storage.ledger import Ledger
 from scanner.storage.spool import Spool
@@ -82,7 +83,8 @@ def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
         focusing = begin_focus(
             seen, clock, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
         )
-    return Session(seen, slide_to_stage, focusing, clock, started_s, cpu_started_s)
+    kept = layered(focusing, rig.profile, plan)
+    return Session(seen, slide_to_stage, kept, clock, started_s, cpu_started_s)
 
 
 def _recalled(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:
@@ -105,10 +107,17 @@ def _take(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iter
 def _acknowledge(books: Books, on_stage: OnStage, plan: Plan, captured: Captured) -> Tile:
     frame, slide_id = captured.frame, on_stage.slide.slide_id
     at = on_stage.stage_to_slide.apply(Point(frame.x_um, frame.y_um))
-    meta: Body = {"x_um": at.x, "y_um": at.y, "z_um": frame.z_um}
-    content = books.spool.put(
-        slide_id, captured.planned.tile, plan.number, captured.attempt, frame.pixels, meta
+
+    def put(kept: Frame, layer: int | None) -> str:
+        name = (slide_id, captured.planned.tile, plan.number, captured.attempt)
+        return books.spool.put(*name, kept.pixels, {"x_um": at.x, "y_um": at.y, "z_um": kept.z_um}, layer)
+
+    layers = tuple(
+        Layer(each.z_um, each.t_trigger_s, each.t_read_s, put(each, n))
+        for n, each in enumerate(captured.layers)
     )
+    chosen = next((n for n, each in enumerate(captured.layers) if each is frame), None)
+    content = put(frame, None) if chosen is None else layers[chosen].content
     tile = Tile(
         planned=captured.planned,
         plan=plan.number,
@@ -119,6 +128,7 @@ def _acknowledge(books: Books, on_stage: OnStage, plan: Plan, captured: Captured
         reported_y_um=at.y,
         focus=captured.focus,
         frames=captured.frames,
+        layers=layers,
     )
     key = tile_key(captured.planned.tile, plan.number)
     books.ledger.append(Kind.TILE, slide_id, key, tile_to_body(tile))

@@ -58,9 +58,9 @@ class Earlier:
         body = self.tiles[key]
         tile = tile_from_body(body)
         place = (self.slide_id, tile.planned.tile, tile.plan, tile.attempt)
-        if not spool.has(*place):
+        if not spool.has(*place, layer=tile.layer):
             return tile
-        return tile_from_body(body, frame_from_body(body, spool.get(*place, tile.content)))
+        return tile_from_body(body, frame_from_body(body, spool.get(*place, tile.content, tile.layer)))
 
     def recalled(self, plan: Plan, spool: Spool) -> Iterator[Tile]:
         """The tiles of a plan that were captured, in its order."""

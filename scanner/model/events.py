@@ -28,6 +28,7 @@ class Kind(StrEnum):
     TILE = "tile"
     TILE_FAILED = "tile-failed"
     PLAN_CAPTURED = "plan-captured"
+    FUSED = "fused"
     PAIRS = "pairs"
     PLACED = "placed"
     BLOCK = "block"

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Point, Space
@@ -143,22 +143,57 @@ class SlidePlace(Value):
 
 
 class FocusStrategy(StrEnum):
-    """How tiles get their height; ``fixed`` is for rigs without focus, its tiles are unmeasured."""
+    """How tiles get their height; ``fixed`` is for rigs without focus, its tiles are unmeasured.
+
+    ``z-stack`` keeps every tile at several heights, ``edf`` fuses those into one plane with extended depth of field.
+    """
 
     FIXED = "fixed"
     MAP = "map"
     EVERY_TILE = "every-tile"
     HYBRID = "hybrid"
+    Z_STACK = "z-stack"
+    EDF = "edf"
 
 
 class FocusSpec(Value):
-    """``start_um`` is where the first search begins (z µm), ``range_um`` how far it looks up and down."""
+    """``start_um`` is where the first search begins (z µm), ``range_um`` how far it looks up and down.
+
+    ``layers`` heights ``layer_step_um`` apart, the middle one where the tile is expected to be sharp, are exposed by
+    the strategies for thick samples.
+    """
 
     strategy: FocusStrategy = FocusStrategy.EVERY_TILE
     start_um: float = 0.0
     range_um: Positive = 15.0
     usable_um: Positive = 1.5
     point_spacing_fields: Positive = 4.0
+    layers: int = Field(default=9, ge=3, le=99)
+    layer_step_um: Positive = 1.0
+
+    @field_validator("layers")
+    @classmethod
+    def _one_layer_is_the_middle(cls, layers: int) -> int:
+        if layers % 2 == 0:
+            raise ValueError(
+                f"layers must be odd, such as {layers + 1}: the middle one lies on the focus surface"
+            )
+        return layers
+
+    @property
+    def layered(self) -> bool:
+        """Is every tile exposed at several heights, for their own sake?"""
+        return self.strategy in (FocusStrategy.Z_STACK, FocusStrategy.EDF)
+
+    @property
+    def layer_offsets_um(self) -> tuple[float, ...]:
+        """Where the layers lie over the focus surface, µm, bottom to top."""
+        return tuple(self.layer_step_um * (n - self.layers // 2) for n in range(self.layers))
+
+    @property
+    def stack_um(self) -> float:
+        """From the lowest layer to the highest, µm; 0 where there are none."""
+        return self.layer_step_um * (self.layers - 1) if self.layered else 0.0
 
 
 class AcquisitionSpec(Value):

@@ -91,10 +91,20 @@ class FocusPointFact(Value):
     reason: str = ""
 
 
+class FocusUsed(Value):
+    """How the tiles got their heights; ``layers`` 0: one plane a tile is kept."""
+
+    strategy: str = ""
+    layers: int = 0
+    layer_step_um: float = 0.0
+
+
 class SlideReport(SlideResult):
     """slides/SLOT-RUNID/report.json: the result, its reasons, and what the report page draws.
 
     ``reasons`` say in words why the verdict and outcome are what they are. ``accession`` stays in the local report.
+    ``focus`` names the strategy, and the layers where it takes any; ``edf`` and ``height`` are images of a fused slide,
+    relative to DIR as ``image`` is.
     """
 
     preparation: Preparation = Preparation.THINPREP
@@ -109,3 +119,6 @@ class SlideReport(SlideResult):
     quality: Quality = Quality()
     focus_points: tuple[FocusPointFact, ...] = ()
     cpu_ms_per_tile: dict[str, float] = {}
+    focus: FocusUsed = FocusUsed()
+    edf: str | None = None
+    height: str | None = None

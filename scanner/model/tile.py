@@ -72,11 +72,22 @@ class TileFocus:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One height of a tile's stack; its pixels wait in the spool, ``content`` is their hash."""
+
+    z_um: float
+    t_trigger_s: float
+    t_read_s: float
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """One capture of a planned tile: acknowledged by the ledger, its pixels in the spool.
 
     ``frame`` is None when the spool no longer holds the pixels (a resume, all of its blocks are written).
-    ``reported_x_um``/``reported_y_um`` are slide µm of the field's centre as read back.
+    ``reported_x_um``/``reported_y_um`` are slide µm of the field's centre as read back. ``layers`` are the heights of
+    a stack, bottom to top; ``frame`` is the sharpest of them. A tile of one plane has none.
     """
 
     planned: PlannedTile
@@ -88,6 +99,12 @@ class Tile:
     reported_y_um: float
     focus: TileFocus
     frames: int
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def layer(self) -> int | None:
+        """Which of its layers ``frame`` is; None for a tile of one plane."""
+        return next((n for n, layer in enumerate(self.layers) if layer.content == self.content), None)
 
     @property
     def key(self) -> tuple[int, int]:

@@ -4,6 +4,7 @@ A run that stopped in the middle is consistent as long as it does not claim more
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from scanner.errors import DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
-from scanner.storage.facts import BlockFact, PlacedFact, TileFact, block_key, plan_key
+from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
-from scanner.storage.reader import RunReader, reconcile
+from scanner.storage.reader import RunReader, block_file, reconcile
 from scanner.storage.run_folder import RunFolder
+from scanner.storage.spool import FrameName
 from scanner.storage.tables import TILE_COLUMNS, read_table, tiles_table
 
 
@@ -122,66 +124,83 @@ def _plans(reader: RunReader, slide_id: str) -> Iterator[str]:
 
 
 def _frames(reader: RunReader, slide_id: str) -> Iterator[str]:
-    """Kept frames are all there and no others; without ``--keep-tiles`` those that a resume still needs."""
+    """Kept frames are all there and no others; without ``--keep-tiles`` those that a resume still needs.
+
+    Of a tile that was fused, that is the sharpest layer alone.
+    """
     keep, over = reader.folder.settings.keep_tiles, _finished(reader, slide_id)
     settled = {event.key for event in reader.ledger.events(Kind.TILE_FINISHED, slide_id)}
+    fused = {event.key for event in reader.ledger.events(Kind.FUSED, slide_id)}
     known = set()
     for event in reader.ledger.events(Kind.TILE, slide_id):
-        tile = TileFact.from_body(event.body)
+        tile = tile_from_body(event.body)
         name = (slide_id, tile.planned.tile, tile.plan, tile.attempt)
-        known.add(reader.spool.path(*name))
-        if keep or not (over or event.key in settled):
-            try:
-                reader.spool.get(*name, content=tile.content)
-            except DamagedRun as error:
-                yield str(error)
+        contents: dict[int | None, str] = {n: layer.content for n, layer in enumerate(tile.layers)}
+        contents = contents or {None: tile.content}
+        known |= {reader.spool.path(*name, layer) for layer in contents}
+        for layer, content in contents.items():
+            needed = layer == tile.layer or event.key not in fused
+            if keep or (needed and not (over or event.key in settled)):
+                yield from _damage(reader, name, content, layer)
     stray = set((reader.folder.frames / slide_id).glob("*.tif")) - known if keep and over else set()
     yield from (f"{path.name} is kept, but the ledger does not know this frame" for path in sorted(stray))
 
 
+def _damage(reader: RunReader, name: FrameName, content: str, layer: int | None) -> Iterator[str]:
+    try:
+        reader.spool.get(*name, content=content, layer=layer)
+    except DamagedRun as error:
+        yield str(error)
+
+
 def _blocks(reader: RunReader, slide_id: str) -> Iterator[str]:
     """Every block of the ledger is the file that was written, and every such file stands in the ledger."""
-    image = reader.paths(slide_id).image
+    paths = reader.paths(slide_id)
     known = set()
     for event in reader.ledger.events(Kind.BLOCK, slide_id):
         fact = BlockFact.from_body(event.body)
-        path = image / str(fact.level) / "c" / "0" / str(fact.row) / str(fact.col)
+        path = block_file(paths.folder, fact)
         known.add(path)
         if not path.is_file():
             yield f"block {event.key} of the image is missing"
         elif file_hash(path) != fact.sha256:
             yield f"block {event.key} of the image was altered"
-    if _finished(reader, slide_id):
+    for image in paths.images if _finished(reader, slide_id) else ():
         found = {path for path in image.glob("*/c/**/*") if path.is_file() and path.name.isdigit()}
-        yield from (f"{_below(image, path)} is not in the ledger" for path in sorted(found - known))
+        where = image if image == paths.image else paths.folder
+        yield from (f"{_below(where, path)} is not in the ledger" for path in sorted(found - known))
 
 
 def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
-    """Where a tile was placed in a finished image, there is a block that shows it."""
+    """Where a tile was placed in a finished image, there is a block that shows it, in all layers and fused."""
     report = reader.report(slide_id)
     if report is None or report.um_per_px is None or not _finished(reader, slide_id):
         return
-    blocks = {event.key for event in reader.ledger.events(Kind.BLOCK, slide_id)}
+    facts = [BlockFact.from_body(event.body) for event in reader.ledger.events(Kind.BLOCK, slide_id)]
+    drawn = Counter((fact.row, fact.col) for fact in facts if fact.level == 0)
+    pictures = max(1, len({(fact.image, fact.z) for fact in facts}))
     for plan in reader.plans(slide_id):
         half_x_px, half_y_px = (um / report.um_per_px / 2 for um in plan.grid.field_um)
         for event in reader.ledger.events(Kind.PLACED, slide_id):
             tile = PlacedFact.from_body(event.body)
             row, col = int((tile.y_px + half_y_px) // SHARD_PX), int((tile.x_px + half_x_px) // SHARD_PX)
-            if tile.plan == plan.number and block_key(0, row, col) not in blocks:
+            if tile.plan == plan.number and drawn[row, col] < pictures:
                 yield f"tile {tile.tile} of plan {plan.number} was placed where the image has no block"
 
 
 def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
-    image = reader.paths(slide_id).image
-    report = reader.report(slide_id)
-    if report is not None and report.image is not None and not (reader.folder.root / report.image).is_dir():
-        yield f"the report names {report.image}, which is missing"
-    if not image.exists():
-        return
-    try:
-        yaozarrs.validate_zarr_store(image)
-    except (ValueError, OSError, KeyError) as error:
-        yield f"not a valid OME-Zarr 0.5: {error}"
+    paths, report = reader.paths(slide_id), reader.report(slide_id)
+    for named in (report.image, report.edf, report.height) if report is not None else ():
+        if named is not None and not (reader.folder.root / named).is_dir():
+            yield f"the report names {named}, which is missing"
+    complete = [image.name for image in paths.images if _image_says_complete(image)]
+    for image in paths.images:
+        try:
+            yaozarrs.validate_zarr_store(image)
+        except (ValueError, OSError, KeyError) as error:
+            yield f"{'' if image == paths.image else f'{image.name}: '}not a valid OME-Zarr 0.5: {error}"
+        if paths.image.name in complete and image.name not in complete:
+            yield f"{image.name} is incomplete beside a complete {paths.image.name}"
 
 
 def _tiles_table(reader: RunReader, slide_id: str) -> Iterator[str]:

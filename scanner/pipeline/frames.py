@@ -43,14 +43,32 @@ class RecentFrames:
             self._pixels.move_to_end(number)
             return self._pixels[number]
         tile = self._tiles[number]
-        raw = self._spool.get(self._slide_id, number, tile.plan, tile.attempt, tile.content)
-        self._keep(number, self._correction(raw))
+        self._keep(number, self._read(tile, tile.content, tile.layer))
         return self._pixels[number]
+
+    def layer(self, number: int, layer: int) -> Pixels:
+        """The pixels of one layer of a tile's stack, never kept in memory: a stack is as large as a row of tiles.
+
+        Raises:
+            DamagedRun: the spool lost it.
+        """
+        tile = self._tiles[number]
+        if layer == tile.layer and number in self._pixels:
+            return self._pixels[number]
+        return self._read(tile, tile.layers[layer].content, layer)
+
+    def tile(self, number: int) -> Tile:
+        """What is known of a tile that was not released."""
+        return self._tiles[number]
 
     def release(self, number: int) -> None:
         """No step will ask for this tile any more."""
         self._tiles.pop(number, None)
         self._pixels.pop(number, None)
+
+    def _read(self, tile: Tile, content: str, layer: int | None) -> Pixels:
+        name = (self._slide_id, tile.planned.tile, tile.plan, tile.attempt)
+        return self._correction(self._spool.get(*name, content, layer))
 
     def _keep(self, number: int, pixels: Pixels) -> None:
         self._pixels[number] = pixels

@@ -3,7 +3,7 @@
 A fold in plan order. Every measured pair is a fact of the ledger, so a resume repeats no measurement and moves nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from scanner.errors import DamagedRun
@@ -17,14 +17,13 @@ from scanner.pipeline.lattice import Cell
 from scanner.pipeline.mosaic import BlockId, Mosaic
 from scanner.pipeline.pair_facts import pairs_from_body, pairs_to_body
 from scanner.pipeline.placement import Placed, Placement
-from scanner.pipeline.pyramid import Pyramid, Shown
 from scanner.pipeline.registration import PairMeasurement, noise_of, register
 from scanner.pipeline.replan import PlanSettled
+from scanner.pipeline.sheets import Sheet
 from scanner.pipeline.stage_model import StagePrior
-from scanner.storage.facts import BlockFact, PlacedFact, block_key, finished_to_body, tile_key
-from scanner.storage.hashes import file_hash
+from scanner.storage.facts import PlacedFact, finished_to_body, tile_key
+from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
-from scanner.storage.ngff import SHARD_PX
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.spool import Spool
 
@@ -34,7 +33,10 @@ LOOKED_BEYOND_EVERY = 8
 
 @dataclass(frozen=True, slots=True)
 class ImageWork:
-    """What the branch works with; ``searched`` says whether the detector has answered for a tile."""
+    """What the branch works with; ``searched`` says whether the detector has answered for a tile.
+
+    ``sheets`` gives the pictures to draw, by default the one in ``store`` from ``frames``.
+    """
 
     slide_id: str
     frame: MosaicFrame
@@ -45,6 +47,8 @@ class ImageWork:
     growable: bool
     retakes: int
     searched: Callable[[Tile], bool]
+    sheets: Callable[[Mosaic], Sequence[Sheet]] | None = None
+    fused: FusedSpool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,12 @@ class ImageBranch:
         frame = work.frame
         self._placement = Placement(frame.lattice.tile_px, StagePrior())
         self._mosaic = Mosaic(frame.canvas, frame.lattice)
-        self._pyramid = Pyramid(work.store.sizes, SHARD_PX, frame.canvas.fill, work.store)
+        self._sheets = work.sheets(self._mosaic) if work.sheets else self._only_sheet()
         self._frontier = Frontier(_cells(frame), work.growable)
         known = work.ledger.events(Kind.PAIRS, work.slide_id)
         self._known_pairs = {event.key: pairs_from_body(event.body) for event in known}
         self._takes: dict[int, list[Judged]] = {}
         self._placed: dict[int, Placed] = {}
-        self._written: list[tuple[int, int, int]] = []
         self._released: list[int] = []
         self._measured = self._held = 0
 
@@ -157,12 +160,10 @@ class ImageBranch:
         return takes[-1].tile.focus.retake and len(takes) <= self._work.retakes
 
     def _draw(self, blocks: Iterable[BlockId]) -> None:
-        store = self._work.store
         for block in blocks:
-            shown: Shown = "stored" if store.has(0, *block) else self._mosaic.draw(block, self._work.frames)
-            for made in self._pyramid.add(*block, shown):
-                store.write(made.level, made.row, made.col, made.pixels)
-                self._written.append((made.level, made.row, made.col))
+            strokes = self._mosaic.strokes(block)
+            for sheet in self._sheets:
+                sheet.draw(block, strokes)
         for number in self._mosaic.unneeded():
             self._work.frames.release(number)
             self._released.append(number)
@@ -170,25 +171,22 @@ class ImageBranch:
             self._book_blocks()
             self._drop()
 
+    def _only_sheet(self) -> list[Sheet]:
+        """A scan of one plane."""
+        frames, mosaic = self._work.frames, self._mosaic
+        return [Sheet(self._work.store, lambda block, strokes: mosaic.paint(block, strokes, frames))]
+
     def _book_blocks(self) -> None:
         """What is on disk becomes a fact, before any frame it was made of may go."""
-        self._work.store.flush()
-        for block in self._written:
-            self._book(block)
-        self._written = []
+        for sheet in self._sheets:
+            sheet.book(self._work.ledger, self._work.slide_id)
 
     def _book_found_blocks(self) -> None:
         """Blocks that a killed session wrote and did not live to book."""
-        booked = {event.key for event in self._work.ledger.events(Kind.BLOCK, self._work.slide_id)}
-        for level, row, col in self._work.store.blocks():
-            if block_key(level, row, col) not in booked:
-                self._book((level, row, col))
-
-    def _book(self, block: tuple[int, int, int]) -> None:
-        level, row, col = block
-        digest = file_hash(self._work.store.file(level, row, col))
-        fact = BlockFact(level=level, row=row, col=col, sha256=digest)
-        self._work.ledger.append(Kind.BLOCK, self._work.slide_id, block_key(*block), fact.body())
+        work = self._work
+        booked = [event.key for event in work.ledger.events(Kind.BLOCK, work.slide_id)]
+        for sheet in self._sheets:
+            sheet.book_found(work.ledger, work.slide_id, booked)
 
     def _drop(self) -> None:
         """Frames that neither the image nor the detector needs leave the spool."""
@@ -197,19 +195,23 @@ class ImageBranch:
             takes = self._takes[number]
             if all(work.searched(take.tile) for take in takes):
                 for take in takes:
-                    finish_tile(work.ledger, work.spool, work.slide_id, take)
+                    finish_tile(work.ledger, work.spool, work.slide_id, take, work.fused)
             else:
                 waiting.append(number)
         self._released = waiting
 
 
-def finish_tile(ledger: Ledger, spool: Spool, slide_id: str, take: Judged) -> None:
+def finish_tile(
+    ledger: Ledger, spool: Spool, slide_id: str, take: Judged, fused: FusedSpool | None = None
+) -> None:
     """No step needs this frame any more: say so, then let it go."""
     tile = take.tile
     ledger.append(
         Kind.TILE_FINISHED, slide_id, tile_key(tile.planned.tile, tile.plan), finished_to_body(take)
     )
-    spool.drop(slide_id, tile.planned.tile, tile.plan, tile.attempt)
+    if fused is not None:
+        fused.drop(slide_id, tile)
+    spool.drop_tile(slide_id, tile)
 
 
 def _cells(frame: MosaicFrame) -> list[Cell]:

@@ -19,6 +19,8 @@ AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 BlockId: TypeAlias = tuple[int, int]
 Fetch: TypeAlias = Callable[[int], Pixels]
+Strokes: TypeAlias = "list[tuple[Placed, list[Box]]]"
+"""Which tile shows which boxes (mosaic px) of a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,22 @@ class Mosaic:
 
         ``pixels`` gives a tile's upright, corrected pixels, (h, w) or (h, w, 3).
         """
-        sheet: Pixels | None = None
-        corner = self._canvas.block_box(block)
-        for placed, boxes in self._strokes(block):
-            if sheet is None:
-                sheet = self._white_sheet()
+        return self.paint(block, self.strokes(block), pixels)
+
+    def strokes(self, block: BlockId) -> Strokes:
+        """Which tiles show where in a finished block; it is asked for once, whatever is painted by it."""
+        return list(self._strokes(block))
+
+    def paint(
+        self, block: BlockId, strokes: Strokes, pixels: Fetch
+    ) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+        """As ``draw``, of what ``strokes`` said of this block."""
+        if not strokes:
+            return None
+        sheet, corner = self._white_sheet(), self._canvas.block_box(block)
+        for placed, boxes in strokes:
             _paint(sheet, corner, pixels(placed.tile), placed, boxes)
-        return None if sheet is None else _planar(sheet)
+        return _planar(sheet)
 
     def _white_sheet(self) -> Pixels:
         """The one sheet that every block is drawn on: fresh memory costs more than the drawing."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 Shown: TypeAlias = Block | Literal["stored"] | None
 BlockId: TypeAlias = tuple[int, int]
 
@@ -52,14 +52,21 @@ class Pyramid:
     parent that waits longer than a row of blocks is drawn again from its stored children.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], block_px: int, fill: int, stored: Stored) -> None:
-        """``sizes`` are (w, h) of every level in px, largest first."""
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        block_px: int,
+        fill: float,
+        stored: Stored,
+        carried: int | None = None,
+    ) -> None:
+        """``sizes`` are (w, h) of every level in px, largest first; ``carried`` parents keep their pixels in memory."""
         self._sizes = tuple(sizes)
         self._block_px = block_px
         self._fill = fill
         self._stored = stored
         self._parents: dict[tuple[int, int, int], _Parent] = {}
-        self._carry = self._blocks(0)[1] // 2 + 3
+        self._carry = carried or self._blocks(0)[1] // 2 + 3
 
     def add(self, row: int, col: int, pixels: Shown) -> Iterator[LevelBlock]:
         """A finished level-0 block: its pixels, None where no tile shows, or "stored" where it was written before.

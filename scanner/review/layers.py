@@ -91,7 +91,7 @@ class ImageLayer:
     levels: tuple[LevelArray, ...]
     scale_um: float
     origin_um: tuple[float, float]
-    brightest: int
+    brightest: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,23 @@ from scanner.acquisition.rack import SlideBegun
 from scanner.errors import DamagedRun
 from scanner.model.events import Kind
 from scanner.model.plan import Plan
-from scanner.model.profile import Profile
+from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
 from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
 from scanner.pipeline.closing import Reading
 from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.frames import RecentFrames
+from scanner.pipeline.fusing import FuseWork, with_fused
 from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish_tile
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
 from scanner.session.request import Search
 from scanner.session.telling import Teller
 from scanner.storage.facts import TileFinishedFact, tile_key
+from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
-from scanner.storage.ngff import ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder
@@ -89,7 +91,7 @@ def read_slide(
             desk.teller.planned(following)
         desk.tell(following)
 
-    stream = settled(_judge(desk, name, watch.passed(items)), replanner, plan, tell)
+    stream = settled(_fused(desk, name, _judge(desk, name, watch.passed(items))), replanner, plan, tell)
     places, found = _branches(desk, name, _Sheet(frame, plan, watch), stream, road)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
@@ -148,12 +150,23 @@ def _judge(desk: Desk, name: str, items: Iterable[Tile | EndOfPlan]) -> Iterator
         yield Judged(item, None, fact.quality, fact.sample_share, fact.sample_edges)
 
 
+def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
+    """Thick tiles fused, where the strategy asks for it."""
+    if desk.profile.focus.strategy is not FocusStrategy.EDF:
+        yield from items
+        return
+    with Ledger.open(desk.folder.ledger) as ledger:
+        yield from with_fused(items, FuseWork(name, desk.spool, FusedSpool(desk.folder.fused), ledger))
+
+
 def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
-    frame, plan = sheet.frame, sheet.plan
-    store = open_image(desk.folder.slide(name).image, frame, name)
+    frame, plan, correction = sheet.frame, sheet.plan, Correction.of(desk.profile)
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
-    frames = RecentFrames(desk.spool, name, Correction.of(desk.profile), ROWS_KEPT * (width + 4))
+    frames = RecentFrames(desk.spool, name, correction, ROWS_KEPT * (width + 4))
+    fused = FusedSpool(desk.folder.fused)
+    made = Slide(name, desk.folder.slide(name), frame, desk.profile.focus, frames, fused, correction)
+    store = begin_image(made)
     with Ledger.open(desk.folder.ledger) as ledger:
         package = desk.search.package
 
@@ -163,8 +176,11 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
             return ledger.latest(Kind.DETECTED, name, detection_key(tile, package)) is not None
 
         retakes = desk.profile.acquisition.retakes
+        drawn = sheets(made, store)
         branch = ImageBranch(
-            ImageWork(name, frame, store, frames, ledger, desk.spool, desk.growable, retakes, searched)
+            ImageWork(
+                name, frame, store, frames, ledger, desk.spool, desk.growable, retakes, searched, drawn, fused
+            )
         )
         branch.begin(plan)
         for item in items:
@@ -178,23 +194,8 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
 
 
 def open_image(path: Path, frame: MosaicFrame, name: str) -> PyramidStore:
-    """The slide's image, begun or gone on with."""
-    if (path / "zarr.json").is_file():
-        store = PyramidStore.open(path)
-        store.sweep()
-        return store
-    canvas = frame.canvas
-    corner = frame.slide_to_mosaic.inverse().offset
-    spec = ImageSpec(
-        name=name,
-        width_px=canvas.width_px,
-        height_px=canvas.height_px,
-        dtype="uint8" if canvas.dtype.itemsize == 1 else "uint16",
-        channels=canvas.channels,
-        um_per_px=frame.um_per_px,
-        origin_um=corner,
-    )
-    return PyramidStore.create(path, spec)
+    """The image of one plane of a slide, begun or gone on with."""
+    return opened(path, image_spec(frame, name))
 
 
 def _finish_all(desk: Desk, name: str, places: Places) -> None:
@@ -203,7 +204,7 @@ def _finish_all(desk: Desk, name: str, places: Places) -> None:
         finished = {event.key for event in ledger.events(Kind.TILE_FINISHED, name)}
         for take in places.takes:
             if tile_key(take.tile.planned.tile, take.tile.plan) not in finished:
-                finish_tile(ledger, desk.spool, name, take)
+                finish_tile(ledger, desk.spool, name, take, FusedSpool(desk.folder.fused))
 
 
 def tree_bytes() -> int:

@@ -5,12 +5,23 @@ The image says complete, and the ledger that the slide is finished, only when ev
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from scanner.acquisition.identity import Identity
 from scanner.acquisition.rack import SlideBegun
 from scanner.export.geojson import write_geojson
 from scanner.model.events import Event, Kind
-from scanner.model.report import Outcome, Quality, RunResult, Seconds, SlideReport, SlideResult, Verdict
+from scanner.model.profile import FocusSpec
+from scanner.model.report import (
+    FocusUsed,
+    Outcome,
+    Quality,
+    RunResult,
+    Seconds,
+    SlideReport,
+    SlideResult,
+    Verdict,
+)
 from scanner.model.slide import Preparation
 from scanner.pipeline.closing import Closing, Reading, close, undecided
 from scanner.review.report import write_report
@@ -33,11 +44,11 @@ def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> 
     if closing.findings is not None:
         write_table(paths.findings, findings_table(closing.findings.columns(name)))
         write_geojson(paths.geojson, closing.findings, name)
-    store = PyramidStore.open(paths.image)
-    write_thumbnail(store, paths.thumbnail)
+    write_thumbnail(PyramidStore.open(paths.image), paths.thumbnail)
     whole = reading.counts.planned == reading.counts.captured + reading.counts.skipped
     if whole and closing.outcome is not Outcome.RERUN:
-        store.complete({"tiles": reading.counts.captured})
+        for path in paths.images:
+            PyramidStore.open(path).complete({"tiles": reading.counts.captured})
     report = _report(desk, ledger, reading, closing, watch)
     write_atomic(paths.report, report.model_dump_json(indent=1))
     write_report(desk.folder.root)
@@ -160,7 +171,20 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         quality=_quality(reading, closing),
         focus_points=points,
         cpu_ms_per_tile=_cpu_ms(times, watch, reading.counts.captured),
+        focus=_focus_used(desk.profile.focus),
+        edf=_image_beside(desk.folder, desk.folder.slide(name).edf),
+        height=_image_beside(desk.folder, desk.folder.slide(name).height),
     )
+
+
+def _focus_used(focus: FocusSpec) -> FocusUsed:
+    if not focus.layered:
+        return FocusUsed(strategy=focus.strategy.value)
+    return FocusUsed(strategy=focus.strategy.value, layers=focus.layers, layer_step_um=focus.layer_step_um)
+
+
+def _image_beside(folder: RunFolder, image: Path) -> str | None:
+    return folder.relative(image) if image.is_dir() else None
 
 
 def _cpu_ms(times: Event | None, watch: Watch, tiles: int) -> dict[str, float]:

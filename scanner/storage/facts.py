@@ -9,7 +9,9 @@ from scanner.errors import DamagedRun
 from scanner.model.base import Value
 from scanner.model.events import Body
 from scanner.model.plan import Plan, PlannedTile
-from scanner.model.tile import FocusState, Frame, Judged, Pixels, Tile, TileFocus
+from scanner.model.tile import FocusState, Frame, Judged, Layer, Pixels, Tile, TileFocus
+
+IMAGE = "image"
 
 
 def _finite_or_unknown(value: float) -> float:
@@ -71,8 +73,20 @@ class FocusFact(Fact):
     again: bool = Field(default=True, exclude_if=lambda again: again)
 
 
+class LayerFact(Fact):
+    """One height of a tile's stack."""
+
+    z_um: float
+    t_trigger_s: float
+    t_read_s: float
+    content: str
+
+
 class TileFact(Fact):
-    """Kind ``tile``: one capture, its pixels in the spool under (slide, tile, plan, attempt)."""
+    """Kind ``tile``: one capture, its pixels in the spool under (slide, tile, plan, attempt).
+
+    With ``layers`` there is a frame for each of them, and ``content`` is that of the sharpest.
+    """
 
     planned: PlannedTile
     plan: int
@@ -83,6 +97,7 @@ class TileFact(Fact):
     reported_y_um: float
     focus: FocusFact
     frames: int
+    layers: tuple[LayerFact, ...] = Field(default=(), exclude_if=lambda layers: not layers)
 
 
 class TileFailedFact(Fact):
@@ -105,13 +120,31 @@ class PlacedFact(Fact):
     sigma_px: Unbounded
 
 
+class FusedFact(Fact):
+    """Kind ``fused``: a tile's planes were fused into one; the hash of what came out."""
+
+    tile: int
+    plan: int
+    content: str
+
+
 class BlockFact(Fact):
-    """Kind ``block``: one written shard of the image, and the SHA-256 of its file."""
+    """Kind ``block``: one written shard of an image, and the SHA-256 of its file.
+
+    ``image`` is its folder's name without ``.ome.zarr``; ``z`` the layer where the image has layers.
+    """
 
     level: int
     row: int
     col: int
     sha256: str
+    image: str = Field(default=IMAGE, exclude_if=lambda image: image == IMAGE)
+    z: int | None = Field(default=None, exclude_if=lambda z: z is None)
+
+    @property
+    def key(self) -> str:
+        """The ledger's key of the block."""
+        return block_key(self.level, self.row, self.col, self.image, self.z)
 
 
 class TileFinishedFact(Fact):
@@ -134,9 +167,10 @@ def tile_key(tile: int, plan: int) -> str:
     return f"{tile}.{plan}"
 
 
-def block_key(level: int, row: int, col: int) -> str:
-    """The ledger's key of a block of the image."""
-    return f"{level}.{row}.{col}"
+def block_key(level: int, row: int, col: int, image: str = IMAGE, z: int | None = None) -> str:
+    """The ledger's key of a block of an image; of the slide's own image without layers, its place alone."""
+    named = "" if image == IMAGE else f"{image}."
+    return f"{named}{level}.{row}.{col}" + ("" if z is None else f".z{z}")
 
 
 def tile_to_body(tile: Tile) -> Body:
@@ -156,10 +190,14 @@ def tile_to_body(tile: Tile) -> Body:
         reported_y_um=tile.reported_y_um,
         focus=FocusFact(**{name: getattr(focus, name) for name in FocusFact.model_fields}),
         frames=tile.frames,
+        layers=tuple(
+            LayerFact(**{name: getattr(layer, name) for name in _LAYER_FIELDS}) for layer in tile.layers
+        ),
     )
     return fact.body()
 
 
+_LAYER_FIELDS = tuple(LayerFact.model_fields)
 _FRAME_FIELDS = tuple(FrameFact.model_fields)
 
 
@@ -181,6 +219,7 @@ def tile_from_body(body: Body, frame: Frame | None = None) -> Tile:
         reported_y_um=fact.reported_y_um,
         focus=focus,
         frames=fact.frames,
+        layers=tuple(Layer(**layer.model_dump()) for layer in fact.layers),
     )
 
 

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanner.model.tile import Pixels
 
@@ -23,7 +24,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hash(pixels: Pixels) -> str:
+def content_hash(pixels: Pixels | NDArray[np.float32]) -> str:
     """SHA-256 over dtype, shape and bytes of an image."""
     digest = hashlib.sha256(f"{pixels.dtype.str}{pixels.shape}".encode())
     digest.update(np.ascontiguousarray(pixels).data)

@@ -26,6 +26,7 @@ ONCE = frozenset(
         Kind.PLAN,
         Kind.TILE,
         Kind.PLAN_CAPTURED,
+        Kind.FUSED,
         Kind.PAIRS,
         Kind.PLACED,
         Kind.BLOCK,

@@ -1,5 +1,6 @@
 """What does an image say of itself? The metadata of OME-Zarr 0.5 and of Zarr 3, as dictionaries."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -28,23 +29,36 @@ class ImageSpec(Value):
 
     ``origin_um`` is the slide µm of the outer corner of its first pixel; ``channels`` 3 (red, green, blue) or 1;
     ``um_per_px`` None: nobody knows, and the image counts in pixels; ``layers`` the number of z planes, None for an
-    image without a z axis, ``layer_um`` their distance.
+    image without a z axis, ``layer_um`` their distance, the middle one at 0. ``shard_px`` is the side of a block. A
+    map of numbers (float32) is NaN where nothing is known; ``shown`` is the range that a viewer begins with.
     """
 
     name: str
     width_px: int = Field(gt=0)
     height_px: int = Field(gt=0)
-    dtype: Literal["uint8", "uint16"]
+    dtype: Literal["uint8", "uint16", "float32"]
     channels: Literal[1, 3]
     um_per_px: float | None = Field(default=None, gt=0)
     origin_um: tuple[float, float] = (0.0, 0.0)
     layers: int | None = Field(default=None, gt=0)
     layer_um: float = Field(default=1.0, gt=0)
+    shard_px: int = Field(default=SHARD_PX, ge=16, exclude_if=lambda side: side == SHARD_PX)
+    shown: tuple[float, float] | None = Field(default=None, exclude_if=lambda shown: shown is None)
 
     @property
-    def fill(self) -> int:
-        """What a pixel is that no tile shows: white, 255 or 65535."""
-        return int(np.iinfo(self.dtype).max)
+    def fill(self) -> int | float:
+        """What a pixel is that no tile shows: white, 255 or 65535; of a map of numbers, NaN."""
+        return math.nan if self.dtype == "float32" else int(np.iinfo(self.dtype).max)
+
+    @property
+    def brightest(self) -> float:
+        """The end of the range that a viewer begins with."""
+        return self.shown[1] if self.shown else self.fill
+
+    @property
+    def middle(self) -> int:
+        """The layer on the focus surface; 0 without layers."""
+        return (self.layers or 1) // 2
 
     @property
     def axes(self) -> str:
@@ -60,23 +74,23 @@ class ImageSpec(Value):
 def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Any]:
     """A level's zarr.json: chunks of 512² in shards of 2048² with all channels, blosc lz4 with bit shuffle."""
     planes = [] if spec.layers is None else [1]
-    item = np.dtype(spec.dtype).itemsize
+    item, chunk_px = np.dtype(spec.dtype).itemsize, min(CHUNK_PX, spec.shard_px)
     blosc = {"cname": "lz4", "clevel": 4, "shuffle": "bitshuffle", "typesize": item}
     endian = {"configuration": {"endian": "little"}} if item > 1 else {}
     return {
         "shape": spec.shape(size),
         "data_type": spec.dtype,
-        "fill_value": spec.fill,
+        "fill_value": "NaN" if spec.dtype == "float32" else spec.fill,
         "dimension_names": list(spec.axes),
         "chunk_grid": {
             "name": "regular",
-            "configuration": {"chunk_shape": [spec.channels, *planes, SHARD_PX, SHARD_PX]},
+            "configuration": {"chunk_shape": [spec.channels, *planes, spec.shard_px, spec.shard_px]},
         },
         "codecs": [
             {
                 "name": "sharding_indexed",
                 "configuration": {
-                    "chunk_shape": [1, *planes, CHUNK_PX, CHUNK_PX],
+                    "chunk_shape": [1, *planes, chunk_px, chunk_px],
                     "codecs": [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}],
                     "index_codecs": [
                         {"name": "bytes", "configuration": {"endian": "little"}},
@@ -114,17 +128,20 @@ def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Any]]:
     """Pixel to slide µm: a place is the middle of its pixel, so a coarser level is shifted by half a pixel more."""
     um = (spec.um_per_px or 1.0) * 2**level
     x, y = (origin + um / 2 for origin in spec.origin_um)
-    planes = [] if spec.layers is None else [(spec.layer_um, 0.0)]
+    planes = [] if spec.layers is None else [(spec.layer_um, -spec.layer_um * spec.middle)]
     scale = [1.0, *(p[0] for p in planes), um, um]
     translation = [0.0, *(p[1] for p in planes), y, x]
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": translation}]
 
 
 def _omero(spec: ImageSpec) -> dict[str, Any]:
-    window = {"min": 0, "max": spec.fill, "start": 0, "end": spec.fill}
-    named = COLOURS if spec.channels == 3 else (("Gray", "FFFFFF"),)
+    low, high = spec.shown or (0, spec.fill)
+    window = {"min": low, "max": high, "start": low, "end": high}
+    only = "Height" if spec.dtype == "float32" else "Gray"
+    named = COLOURS if spec.channels == 3 else ((only, "FFFFFF"),)
     channels = [
         {"label": label, "color": colour, "active": True, "window": window} for label, colour in named
     ]
     model = "color" if spec.channels == 3 else "greyscale"
-    return {"name": spec.name, "channels": channels, "rdefs": {"model": model}}
+    rdefs = {"model": model} | ({} if spec.layers is None else {"defaultZ": spec.middle})
+    return {"name": spec.name, "channels": channels, "rdefs": rdefs}

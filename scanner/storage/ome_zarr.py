@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.events import Json
 from scanner.storage.atomic import is_temporary, write_atomic
-from scanner.storage.ngff import SHARD_PX, ImageSpec, array_metadata, group_metadata, level_sizes
+from scanner.storage.ngff import ImageSpec, array_metadata, group_metadata, level_sizes
 
-Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 Key: TypeAlias = tuple[int, int, int, int]
 
 IN_FLIGHT = 4  # blocks being encoded at once: 12 MB each for colour
@@ -83,7 +83,7 @@ class PyramidStore:
         return dict(found)
 
     def write(self, level: int, row: int, col: int, block: Block, z: int = 0) -> None:
-        """Store a block (channels, 2048, 2048); what lies beyond the canvas is cut. It must not change any more.
+        """Store a block (channels, side, side); what lies beyond the canvas is cut. It must not change any more.
 
         Raises:
             RackscanError: where this or an earlier block could not be written.
@@ -120,12 +120,19 @@ class PyramidStore:
         """Is this block on disk? A block where no tile shows never is."""
         return self.file(level, row, col, z).exists()
 
-    def blocks(self) -> Iterator[tuple[int, int, int]]:
-        """(level, row, col) of every block on disk, of the first layer."""
+    def exists(self, level: int, row: int, col: int) -> bool:
+        """Does this block hold a pixel of the canvas?"""
+        width, height = self.sizes[level]
+        side = self.spec.shard_px
+        return row * side < height and col * side < width
+
+    def blocks(self, z: int = 0) -> Iterator[tuple[int, int, int]]:
+        """(level, row, col) of every block of a layer on disk."""
+        side = self.spec.shard_px
         for level, (width, height) in enumerate(self.sizes):
-            for row in range(-(-height // SHARD_PX)):
-                for col in range(-(-width // SHARD_PX)):
-                    if self.has(level, row, col):
+            for row in range(-(-height // side)):
+                for col in range(-(-width // side)):
+                    if self.has(level, row, col, z):
                         yield level, row, col
 
     def file(self, level: int, row: int, col: int, z: int = 0) -> Path:
@@ -134,10 +141,11 @@ class PyramidStore:
         return self.path.joinpath(str(level), "c", "0", *planes, str(row), str(col))
 
     def block(self, level: int, row: int, col: int, z: int = 0) -> Block:
-        """(channels, 2048, 2048) of a block, white beyond the canvas."""
+        """(channels, side, side) of a block, white beyond the canvas."""
         if (level, z, row, col) in self._writing:
             self._wait((level, z, row, col))
-        whole = np.full((self.spec.channels, SHARD_PX, SHARD_PX), self.spec.fill, self.spec.dtype)
+        side = self.spec.shard_px
+        whole = np.full((self.spec.channels, side, side), self.spec.fill, self.spec.dtype)
         part = self._read(level, self._region(level, row, col, z))
         whole[:, : part.shape[1], : part.shape[2]] = part
         return whole
@@ -169,8 +177,9 @@ class PyramidStore:
 
     def _region(self, level: int, row: int, col: int, z: int) -> tuple[int | slice, ...]:
         width, height = self.sizes[level]
-        y, x = row * SHARD_PX, col * SHARD_PX
-        return self._slices(slice(y, min(y + SHARD_PX, height)), slice(x, min(x + SHARD_PX, width)), z)
+        side = self.spec.shard_px
+        y, x = row * side, col * side
+        return self._slices(slice(y, min(y + side, height)), slice(x, min(x + side, width)), z)
 
     def _slices(self, rows: slice, cols: slice, z: int) -> tuple[int | slice, ...]:
         planes = () if self.spec.layers is None else (z,)

@@ -13,7 +13,7 @@ from scanner.model.events import Body, Kind
 from scanner.model.plan import Plan, PlanReason
 from scanner.model.report import FocusPointFact, RunResult, SlideReport, TileCounts
 from scanner.model.slide import Rack
-from scanner.storage.facts import TileFact, TileFailedFact, plan_from_body, tile_key
+from scanner.storage.facts import BlockFact, TileFact, TileFailedFact, plan_from_body, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.run_folder import RunFolder, SlidePaths
 from scanner.storage.spool import Spool
@@ -165,6 +165,13 @@ def reconcile(plan: Plan, tiles: tuple[TileFact, ...], failures: tuple[TileFaile
         else []
     )
     return problems + [f"tile.plan {key} was accepted more than once" for key in twice]
+
+
+def block_file(folder: Path, fact: BlockFact) -> Path:
+    """Where a block lies below the folder of its slide."""
+    layer = [] if fact.z is None else [str(fact.z)]
+    place = [str(fact.level), "c", "0", *layer, str(fact.row), str(fact.col)]
+    return folder.joinpath(f"{fact.image}.ome.zarr", *place)
 
 
 def _focus_point(body: Body) -> FocusPointFact:

@@ -77,6 +77,21 @@ class SlidePaths:
         return self.folder / "image.ome.zarr"
 
     @property
+    def edf(self) -> Path:
+        """The fused plane of a thick sample, where asked for."""
+        return self.folder / "edf.ome.zarr"
+
+    @property
+    def height(self) -> Path:
+        """The heights of the fused plane, µm."""
+        return self.folder / "height.ome.zarr"
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """Those of the three that are there, the slide's own last."""
+        return tuple(path for path in (self.height, self.edf, self.image) if path.is_dir())
+
+    @property
     def findings(self) -> Path:
         """The findings table."""
         return self.folder / "findings.parquet"
@@ -176,6 +191,11 @@ class RunFolder:
     def frames(self) -> Path:
         """Where the spool keeps its frames: ``tiles`` where they stay, ``spool`` where they go."""
         return self.root / ("tiles" if self.settings.keep_tiles else "spool")
+
+    @property
+    def fused(self) -> Path:
+        """Where fused planes wait for their blocks; never kept, they follow from the layers."""
+        return self.root / "fused"
 
     @property
     def slides(self) -> Path:

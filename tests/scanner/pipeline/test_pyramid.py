@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanner.model.tile import Pixels
 from scanner.pipeline.pyramid import Block, Pyramid
 from scanner.storage.ngff import level_sizes
 from tests.scanner.pipeline.conftest import as_pixels
@@ -28,13 +29,13 @@ class Kept:
         return self.blocks[level, row, col]
 
 
-def image(w: int, h: int, deep: bool = False) -> Block:
+def image(w: int, h: int, deep: bool = False) -> Pixels:
     return as_pixels(np.random.default_rng(0).uniform(0, 65536 if deep else 256, (1, h, w)), deep)
 
 
 def block_of(sheet: Block, row: int, col: int) -> Block:
     part = sheet[:, row * SIDE : (row + 1) * SIDE, col * SIDE : (col + 1) * SIDE]
-    block = np.full((1, SIDE, SIDE), np.iinfo(sheet.dtype).max, sheet.dtype)
+    block = np.full((1, SIDE, SIDE), 65535 if sheet.dtype == np.uint16 else 255, sheet.dtype)
     block[:, : part.shape[1], : part.shape[2]] = part
     return block
 
@@ -43,7 +44,7 @@ def blocks_of(w: int, h: int) -> list[tuple[int, int]]:
     return [(row, col) for row in range(-(-h // SIDE)) for col in range(-(-w // SIDE))]
 
 
-def build(sheet: Block, order: list[tuple[int, int]], kept: Kept, stop: int | None = None) -> list[Key]:
+def build(sheet: Pixels, order: list[tuple[int, int]], kept: Kept, stop: int | None = None) -> list[Key]:
     _, h, w = sheet.shape
     pyramid = Pyramid(level_sizes(w, h), SIDE, int(np.iinfo(sheet.dtype).max), kept)
     written = []

@@ -1,0 +1,68 @@
+"""How do the layers of a thick tile become one plane in focus everywhere, and a map of its heights, during the scan?
+
+A tile is fused once, as soon as it is judged; then its raw layers may go. What comes out is a function of the layers
+alone, so that a resume and a replay give the same bytes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from autofocus.edf import extended_focus
+from scanner.model.events import Kind
+from scanner.model.tile import EndOfPlan, Judged, Pixels, Tile
+from scanner.storage.facts import FusedFact, tile_key
+from scanner.storage.fused import FusedSpool
+from scanner.storage.ledger import Ledger
+from scanner.storage.spool import Spool
+
+HEIGHT_BIN_PX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FuseWork:
+    """What the step works with: where layers wait, where what is made of them waits, and where it is booked."""
+
+    slide_id: str
+    layers: Spool
+    fused: FusedSpool
+    ledger: Ledger
+
+
+def with_fused(items: Iterator[Judged | EndOfPlan], work: FuseWork) -> Iterator[Judged | EndOfPlan]:
+    """The same tiles; the fused plane of each is on disk and booked when it is handed on.
+
+    Raises:
+        DamagedRun: a layer is gone or is not what was captured.
+    """
+    known = {event.key for event in work.ledger.events(Kind.FUSED, work.slide_id)}
+    for item in items:
+        if isinstance(item, Judged) and item.pixels is not None:
+            if tile_key(*item.tile.key) not in known:
+                _fuse_one(item.tile, work)
+            work.layers.drop_other_layers(work.slide_id, item.tile)
+        yield item
+
+
+def _fuse_one(tile: Tile, work: FuseWork) -> None:
+    name = (work.slide_id, tile.planned.tile, tile.plan, tile.attempt)
+    planes: list[Pixels] = [
+        tile.frame.pixels if tile.frame and n == tile.layer else work.layers.get(*name, layer.content, n)
+        for n, layer in enumerate(tile.layers)
+    ]
+    fused = extended_focus([*planes], [layer.z_um for layer in tile.layers])
+    content = work.fused.put(work.slide_id, tile, fused.image, coarse(fused.height_um))
+    fact = FusedFact(tile=tile.planned.tile, plan=tile.plan, content=content)
+    work.ledger.append(Kind.FUSED, work.slide_id, tile_key(*tile.key), fact.body())
+
+
+def coarse(heights_um: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means over 8 × 8 px: (h, w) → (⌈h/8⌉, ⌈w/8⌉) float32; an incomplete last bin counts its last line again."""
+    h, w = heights_um.shape
+    down, right = -h % HEIGHT_BIN_PX, -w % HEIGHT_BIN_PX
+    whole = cv2.copyMakeBorder(heights_um, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    size = ((w + right) // HEIGHT_BIN_PX, (h + down) // HEIGHT_BIN_PX)
+    return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32)

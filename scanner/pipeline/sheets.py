@@ -1,0 +1,86 @@
+"""Which pictures of a slide grow while it is scanned, and how does each get its blocks drawn, halved, stored, booked?
+
+One for a scan of one plane; one a layer of a stack; one for the fused plane and one for its heights. All show the same
+tiles at the same places, block by block.
+"""
+
+from collections.abc import Callable, Sequence
+
+from scanner.model.events import Kind
+from scanner.pipeline.mosaic import BlockId, Strokes
+from scanner.pipeline.pyramid import Block, Pyramid, Shown
+from scanner.storage.facts import IMAGE, BlockFact
+from scanner.storage.hashes import file_hash
+from scanner.storage.ledger import Ledger
+from scanner.storage.ome_zarr import PyramidStore
+
+Paint = Callable[[BlockId, Strokes], Block | None]
+"""A finished block (channels, side, side) of a picture, or None where no tile shows in it."""
+
+
+class Sheet:
+    """One picture under construction: ``layer`` of the image in ``store``, its name in the ledger, how it is painted.
+
+    ``carried`` parents wait in memory for their children, by default a row of blocks.
+    """
+
+    def __init__(
+        self,
+        store: PyramidStore,
+        paint: Paint,
+        image: str = IMAGE,
+        layer: int | None = None,
+        carried: int | None = None,
+    ) -> None:
+        self.store = store
+        self._paint = paint
+        self._image = image
+        self._layer = layer
+        self._z = layer or 0
+        spec = store.spec
+        self._pyramid = Pyramid(store.sizes, spec.shard_px, spec.fill, _Plane(store, self._z), carried)
+        self._written: list[tuple[int, int, int]] = []
+
+    def draw(self, block: BlockId, strokes: Strokes) -> None:
+        """A block of level 0 that no tile will change any more, and what follows from it."""
+        if not self.store.exists(0, *block):
+            return
+        shown: Shown = "stored" if self.store.has(0, *block, self._z) else self._paint(block, strokes)
+        for made in self._pyramid.add(*block, shown):
+            self.store.write(made.level, made.row, made.col, made.pixels, self._z)
+            self._written.append((made.level, made.row, made.col))
+
+    def book(self, ledger: Ledger, slide_id: str) -> None:
+        """What is on disk becomes a fact, before any frame it was made of may go."""
+        self.store.flush()
+        for block in self._written:
+            self._book(ledger, slide_id, block)
+        self._written = []
+
+    def book_found(self, ledger: Ledger, slide_id: str, booked: Sequence[str]) -> None:
+        """Blocks that a killed session wrote and did not live to book."""
+        known = set(booked)
+        for block in self.store.blocks(self._z):
+            if self._fact(block, "").key not in known:
+                self._book(ledger, slide_id, block)
+
+    def _book(self, ledger: Ledger, slide_id: str, block: tuple[int, int, int]) -> None:
+        fact = self._fact(block, file_hash(self.store.file(*block, self._z)))
+        ledger.append(Kind.BLOCK, slide_id, fact.key, fact.body())
+
+    def _fact(self, block: tuple[int, int, int], sha256: str) -> BlockFact:
+        level, row, col = block
+        return BlockFact(level=level, row=row, col=col, sha256=sha256, image=self._image, z=self._layer)
+
+
+class _Plane:
+    """One layer of an image, as a pyramid asks for what was stored of it."""
+
+    def __init__(self, store: PyramidStore, z: int) -> None:
+        self._store, self._z = store, z
+
+    def has(self, level: int, row: int, col: int) -> bool:
+        return self._store.has(level, row, col, self._z)
+
+    def block(self, level: int, row: int, col: int) -> Block:
+        return self._store.block(level, row, col, self._z)
