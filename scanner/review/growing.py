@@ -22,7 +22,7 @@ class GrowingStore(PyramidStore):
     def __init__(self, *opened: Any) -> None:  # what PyramidStore.open hands over
         """Use ``open``."""
         super().__init__(*opened)
-        self._small: dict[tuple[Key, int], Block] = {}
+        self._small: dict[tuple[Key, int, int], Block] = {}
 
     def read(self, level: int, y: int, x: int, h: int, w: int, z: int = 0) -> Block:
         """See ``PyramidStore.read``; a block that is missing shows what of it is there on finer levels."""
@@ -31,29 +31,24 @@ class GrowingStore(PyramidStore):
             return whole
         for row in range(max(0, y) // SHARD_PX, -(-(y + h) // SHARD_PX)):
             for col in range(max(0, x) // SHARD_PX, -(-(x + w) // SHARD_PX)):
-                for key in self._finer(level, row, col):
-                    self._paste(whole, level, key, y, x)
+                for key in self._finer(level, row, col, z):
+                    self._paste(whole, self._shrunk(key, level, z), key, y, x)
         return whole
 
-    def _finer(self, level: int, row: int, col: int) -> Iterator[Key]:
+    def _finer(self, level: int, row: int, col: int, z: int) -> Iterator[Key]:
         """The coarsest finished blocks under a missing one."""
         width, height = self.sizes[level]
-        if level == 0 or row * SHARD_PX >= height or col * SHARD_PX >= width or self.has(level, row, col):
+        if level == 0 or row * SHARD_PX >= height or col * SHARD_PX >= width or self.has(level, row, col, z):
             return
         for down in (0, 1):
             for right in (0, 1):
                 child = (level - 1, 2 * row + down, 2 * col + right)
-                if self._exists(*child) and self.has(*child):
+                if self.exists(*child) and self.has(*child, z):
                     yield child
                 else:
-                    yield from self._finer(*child)
+                    yield from self._finer(*child, z)
 
-    def _exists(self, level: int, row: int, col: int) -> bool:
-        width, height = self.sizes[level]
-        return row * SHARD_PX < height and col * SHARD_PX < width
-
-    def _paste(self, whole: Block, level: int, key: Key, y: int, x: int) -> None:
-        small = self._shrunk(key, level)
+    def _paste(self, whole: Block, small: Block, key: Key, y: int, x: int) -> None:
         side = small.shape[1]
         top, left = key[1] * side - y, key[2] * side - x
         y0, x0 = max(0, top), max(0, left)
@@ -61,12 +56,12 @@ class GrowingStore(PyramidStore):
         if y1 > y0 and x1 > x0:
             whole[:, y0:y1, x0:x1] = small[:, y0 - top : y1 - top, x0 - left : x1 - left]
 
-    def _shrunk(self, key: Key, level: int) -> Block:
+    def _shrunk(self, key: Key, level: int, z: int) -> Block:
         """A finished block at the scale of a coarser level: (channels, side, side)."""
-        if (key, level) not in self._small:
+        if (key, level, z) not in self._small:
             side = SHARD_PX >> (level - key[0])
             planes = [
-                cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA) for plane in self.block(*key)
+                cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA) for plane in self.block(*key, z)
             ]
-            self._small[key, level] = np.stack(planes).astype(self.spec.dtype)
-        return self._small[key, level]
+            self._small[key, level, z] = np.stack(planes).astype(self.spec.dtype)
+        return self._small[key, level, z]

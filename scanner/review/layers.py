@@ -6,6 +6,7 @@ Everything is read from the run folder at the moment it is looked at, so that a 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from scanner.errors import DamagedRun
 from scanner.model.events import Kind
 from scanner.model.report import FocusPointFact, Outcome
-from scanner.model.tile import Pixels
 from scanner.review.growing import GrowingStore
 from scanner.review.pictures import STATE_COLOURS
 from scanner.review.rows import TileRows, finding_rows, tile_rows
-from scanner.review.slide_page import seen, title, um_per_px
+from scanner.review.slide_page import title, um_per_px
 from scanner.review.words import OUTCOMES, VERDICTS
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
@@ -31,20 +31,22 @@ FOCUS_COLOURS = {"found": (0.1, 0.45, 0.9), "no-sample": (0.6, 0.6, 0.6)}
 
 @dataclass(frozen=True, slots=True)
 class LevelArray:
-    """One level of an image as an array of (h, w, 3) or (h, w) that reads only what is sliced out of it."""
+    """One level of an image as an array of ([z,] h, w[, 3]) that reads only what is sliced out of it."""
 
     store: PyramidStore
     level: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(h, w, 3) or (h, w)."""
+        """([z,] h, w[, 3]): layers and colours where the image has them."""
         w, h = self.store.sizes[self.level]
-        return (h, w) if self.store.spec.channels == 1 else (h, w, self.store.spec.channels)
+        spec = self.store.spec
+        layers = () if spec.layers is None else (spec.layers,)
+        return (*layers, h, w) if spec.channels == 1 else (*layers, h, w, spec.channels)
 
     @property
     def ndim(self) -> int:
-        """2 or 3."""
+        """2, 3 or 4."""
         return len(self.shape)
 
     @property
@@ -53,24 +55,31 @@ class LevelArray:
         return int(np.prod(self.shape))
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
-        """Of the camera."""
+    def dtype(self) -> np.dtype[Any]:
+        """Of the camera; float32 for heights."""
         return np.dtype(self.store.spec.dtype)
 
-    def __getitem__(self, index: Index | tuple[Index, ...]) -> Pixels:
-        """Read y, x (and channel) by whole numbers and slices; steps are taken after reading."""
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> NDArray[Any]:
+        """Read (z,) y, x (and channel) by whole numbers and slices; steps are taken after reading."""
         given = index if isinstance(index, tuple) else (index,)
         full = (*given, *(slice(None),) * (self.ndim - len(given)))
-        (y, rest_y), (x, rest_x) = (_part(i, n) for i, n in zip(full[:2], self.shape[:2], strict=True))
-        pixels = seen(self.store, self.level, y.start, x.start, y.stop - y.start, x.stop - x.start)
-        found: Pixels = pixels[(rest_y, rest_x, *full[2:])]
-        return found
+        if self.store.spec.layers is None:
+            return self._plane(0, full)
+        planes = range(self.store.spec.layers)[full[0]]
+        if isinstance(planes, int):
+            return self._plane(planes, full[1:])
+        return np.stack([self._plane(z, full[1:]) for z in planes])
 
-    def __array__(
-        self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None
-    ) -> NDArray[np.generic]:
+    def _plane(self, z: int, index: tuple[Index, ...]) -> NDArray[Any]:
+        h, w = self.store.sizes[self.level][::-1]
+        (y, rest_y), (x, rest_x) = (_part(i, n) for i, n in zip(index[:2], (h, w), strict=True))
+        block = self.store.read(self.level, y.start, x.start, y.stop - y.start, x.stop - x.start, z)
+        pixels = block[0] if len(block) == 1 else np.moveaxis(block, 0, -1)
+        return np.ascontiguousarray(pixels[(rest_y, rest_x, *index[2:])])
+
+    def __array__(self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None) -> NDArray[Any]:
         """The whole level."""
-        return np.asarray(self[:, :], dtype=dtype)
+        return np.asarray(self[:], dtype=dtype)
 
 
 def _part(index: Index, size: int) -> tuple[slice, Index]:
@@ -86,12 +95,15 @@ def _part(index: Index, size: int) -> tuple[slice, Index]:
 
 @dataclass(frozen=True, slots=True)
 class ImageLayer:
-    """The pyramid; ``scale_um`` a pixel of level 0, ``origin_um`` (y, x) the middle of its first pixel, slide µm."""
+    """A pyramid; ``scale_um`` ([z,] y, x) of level 0, ``origin_um`` the middle of its first pixel, slide µm.
+
+    z counts from the focus surface; ``shown`` is the range of values that is shown.
+    """
 
     levels: tuple[LevelArray, ...]
-    scale_um: float
-    origin_um: tuple[float, float]
-    brightest: float
+    scale_um: tuple[float, ...]
+    origin_um: tuple[float, ...]
+    shown: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +142,7 @@ class FocusLayer:
 
 @dataclass(frozen=True, slots=True)
 class SlideLayers:
-    """What is shown of one slide."""
+    """What is shown of one slide; ``edf`` and ``height`` where its layers were fused."""
 
     slide_id: str
     name: str
@@ -138,6 +150,8 @@ class SlideLayers:
     tiles: OutlineLayer
     findings: PointLayer
     focus: FocusLayer
+    edf: ImageLayer | None = None
+    height: ImageLayer | None = None
 
 
 def slide_name(reader: RunReader, slide_id: str) -> str:
@@ -171,21 +185,26 @@ def slide_layers(reader: RunReader, slide_id: str) -> SlideLayers | None:
     paths = reader.paths(slide_id)
     if not (paths.image / "zarr.json").is_file():
         return None
-    store = GrowingStore.open(paths.image)
     return SlideLayers(
         slide_id,
         slide_name(reader, slide_id),
-        _image(store),
+        _image(GrowingStore.open(paths.image)),
         _outlines(reader, slide_id),
         _points(reader, slide_id),
         focus_layer(reader.focus_points(slide_id)),
+        edf=_image(GrowingStore.open(paths.edf)) if paths.edf in paths.images else None,
+        height=_image(PyramidStore.open(paths.height)) if paths.height in paths.images else None,
     )
 
 
 def _image(store: PyramidStore) -> ImageLayer:
-    um, (x, y) = um_per_px(store), store.spec.origin_um
+    spec, um, (x, y) = store.spec, um_per_px(store), store.spec.origin_um
     levels = tuple(LevelArray(store, level) for level in range(len(store.sizes)))
-    return ImageLayer(levels, um, (y + um / 2, x + um / 2), store.spec.fill)
+    scale: tuple[float, ...] = (um, um)
+    origin: tuple[float, ...] = (y + um / 2, x + um / 2)
+    if spec.layers is not None:
+        scale, origin = (spec.layer_um, *scale), (-spec.layer_um * spec.middle, *origin)
+    return ImageLayer(levels, scale, origin, spec.shown or (0.0, spec.fill))
 
 
 def _outlines(reader: RunReader, slide_id: str) -> OutlineLayer:

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QLabel, QListWidget, QPushButton, QVBoxLayout, QWidget
 
 from scanner.review.focus_points import points_in_mm
-from scanner.review.layers import PointLayer, SlideLayers, slide_layers, slide_name, slide_state
+from scanner.review.layers import ImageLayer, PointLayer, SlideLayers, slide_layers, slide_name, slide_state
 from scanner.storage.reader import RunReader
 
 REFRESH_MS = 1000
@@ -161,19 +161,11 @@ def view(run_dir: Path) -> None:
 
 
 def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
-    """Four layers: the pyramid, the outlines of the tiles, the focus points, the findings."""
-    image, findings = layers.image, layers.findings
+    """The pyramid (layers under a slider), what was fused of it, outlines of tiles, focus points, findings."""
+    findings = layers.findings
     units = ("um", "um")
-    viewer.add_image(
-        list(image.levels),
-        name="slide",
-        multiscale=True,
-        rgb=image.levels[0].ndim == 3,
-        scale=(image.scale_um,) * 2,
-        translate=image.origin_um,
-        contrast_limits=(0, image.brightest),
-        units=units,
-    )
+    for name, image in _images(layers).items():
+        _add_image(viewer, name, image)
     viewer.add_vectors(
         layers.tiles.segments,
         name="tiles",
@@ -218,7 +210,32 @@ def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
     if len(layers.findings.colours):
         points.size = layers.findings.diameters_um
         points.border_color = layers.findings.colours
-    viewer.layers["slide"].refresh()
+    for name in _images(layers):
+        if name in viewer.layers:
+            viewer.layers[name].refresh()
+        else:
+            _add_image(viewer, name, _images(layers)[name])
+
+
+def _images(layers: SlideLayers) -> dict[str, ImageLayer]:
+    named = {"slide": layers.image, "edf": layers.edf, "height": layers.height}
+    return {name: image for name, image in named.items() if image is not None}
+
+
+def _add_image(viewer: napari.Viewer, name: str, image: ImageLayer) -> None:
+    """Heights are there to be switched on: they would hide the sample."""
+    heights = name == "height"
+    viewer.add_image(
+        list(image.levels),
+        name=name,
+        multiscale=True,
+        rgb=image.levels[0].shape[-1] == 3,
+        scale=image.scale_um,
+        translate=image.origin_um,
+        contrast_limits=image.shown,
+        units=("um",) * len(image.scale_um),
+        **({"colormap": "viridis", "visible": False} if heights else {}),
+    )
 
 
 def _panel(rack: QListWidget, found: QListWidget, copy: QPushButton) -> QWidget:

@@ -193,10 +193,10 @@ def um_per_px(store: PyramidStore) -> float:
 
 
 def seen(store: PyramidStore, level: int, y: int, x: int, h: int, w: int) -> Pixels:
-    """Pixels of an image as they are looked at: (h, w, 3), or (h, w) for gray."""
-    block = store.read(level, y, x, h, w)
-    shown = block[0] if len(block) == 1 else np.moveaxis(block, 0, -1)
-    return np.ascontiguousarray(shown)
+    """Pixels of an image as they are looked at: (h, w, 3), or (h, w) for gray; of layers, the middle one."""
+    block = store.read(level, y, x, h, w, store.spec.middle)
+    shown = np.ascontiguousarray(block[0] if len(block) == 1 else np.moveaxis(block, 0, -1))
+    return np.asarray(shown, np.uint8) if shown.dtype == np.uint8 else np.asarray(shown, np.uint16)
 
 
 def picture_uri(path: Path, longest_px: int) -> str | None:

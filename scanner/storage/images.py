@@ -87,7 +87,7 @@ class FlatImage:
 
 
 class ZarrImage:
-    """An OME-Zarr 0.5 image that rackscan wrote."""
+    """An OME-Zarr 0.5 image that rackscan wrote; of layers, the middle one."""
 
     def __init__(self, path: Path) -> None:
         self._store = PyramidStore.open(path)
@@ -97,7 +97,7 @@ class ZarrImage:
 
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
-        block = self._store.read(0, y, x, h, w)
+        block = self._store.read(0, y, x, h, w, self._store.spec.middle)
         return _pixels(np.ascontiguousarray(np.moveaxis(block, 0, -1)))
 
     def close(self) -> None:

@@ -51,11 +51,6 @@ class ImageSpec(Value):
         return math.nan if self.dtype == "float32" else int(np.iinfo(self.dtype).max)
 
     @property
-    def brightest(self) -> float:
-        """The end of the range that a viewer begins with."""
-        return self.shown[1] if self.shown else self.fill
-
-    @property
     def middle(self) -> int:
         """The layer on the focus surface; 0 without layers."""
         return (self.layers or 1) // 2

@@ -40,8 +40,8 @@ def test_a_slice_is_what_the_whole_array_would_give(first: SlideLayers) -> None:
 
 def test_the_image_lies_in_the_slide_frame_where_the_findings_lie(first: SlideLayers) -> None:
     y, x = first.findings.places_um[0]
-    row = (y - first.image.origin_um[0]) / first.image.scale_um
-    col = (x - first.image.origin_um[1]) / first.image.scale_um
+    row = (y - first.image.origin_um[0]) / first.image.scale_um[0]
+    col = (x - first.image.origin_um[1]) / first.image.scale_um[1]
     assert (row, col) == pytest.approx((699.5, 499.5))
 
 
