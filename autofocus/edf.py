@@ -1,5 +1,10 @@
-"""What does a thick sample look like with every part in focus, and how high is each part?"""
+"""What does a thick sample look like with every part in focus, and how high is each part?
 
+Nothing here looks at the field as a whole: a pixel depends on its surroundings of a fixed size only, so that
+neighbouring tiles fuse alike where they overlap.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -7,90 +12,154 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autofocus.errors import FocusInputError
-from autofocus.gray import Gray, Image, focus_channel
+from autofocus.gray import Image, focus_channel
+from autofocus.stain import GREEN
 
 FloatImage = NDArray[np.float32]
+
+CELL_PX = 4
+_SHARES_POWER = 16.0
+_HEIGHT_POWER = 4.0
+_NEAR_CELLS, _WIDE_CELLS, _WIDE_SHARE = 1.5, 6.0, 0.1
+_STRIP_CELLS = 32
+_NOTHING = 1 / 512
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendedFocus:
-    """``image``: as the planes, (h, w[, 3]) of their dtype; ``height_um``: (h, w) float32."""
+    """``image``: as the planes, (h, w[, 3|4]) of their dtype; ``height_um``: (h, w) float32."""
 
     image: Image
     height_um: FloatImage
 
 
-def extended_focus(planes: list[Image], z_um: ArrayLike, levels: int = 5) -> ExtendedFocus:
-    """Fuse planes by the strongest coefficient of a Laplacian pyramid.
+class FocusStacker:
+    """Fuses planes one by one as they are exposed; its memory does not grow with their number.
 
-    P. J. Burt, R. J. Kolczynski, "Enhanced image capture through fusion", ICCV 1993: at each place and scale
-    the plane with the largest local energy of the focus channel gives all channels.
+    The fused pixel is the mean of the planes' pixels, weighted by a high power of the gradient energy around it: where
+    there is texture the sharpest plane rules, and over empty glass, where all are equal, their noise averages out.
+    A mean invents no colour. The weights stay logarithms, which neither overflow nor need a second look at the planes.
+    """
 
-    Args:
-        planes: n images of one shape and dtype (uint8 or uint16).
-        z_um: (n,) their heights.
-        levels: scales of the pyramid.
+    def __init__(self, channel: int = GREEN) -> None:
+        self._channel = channel
+        self._heights: set[float] = set()
+        self._image: Image = np.empty(0, np.uint8)
+        self._shares = _RunningShare(_SHARES_POWER)
+        self._height_shares = _RunningShare(_HEIGHT_POWER)
+        self._height: FloatImage = np.empty(0, np.float32)
+        self._peak: FloatImage = np.empty(0, np.float32)
+
+    def add(self, plane: Image, z_um: float) -> None:
+        """Take one plane, (h, w[, 3|4]) uint8 or uint16, exposed at ``z_um``; the plane is not kept.
+
+        Raises:
+            FocusInputError: where it does not belong to the planes before it, or its height is not finite or repeated.
+        """
+        self._checked(plane, z_um)
+        energy = _gradient_energy(focus_channel(plane, self._channel))
+        if not self._heights:
+            self._image = plane.copy()
+            self._height = np.full_like(energy, z_um)
+            self._peak = np.zeros_like(energy)
+        share = self._shares.of(energy)
+        if self._heights:
+            _blend(self._image, plane, share)
+        self._height += self._height_shares.of(energy) * (np.float32(z_um) - self._height)
+        np.maximum(self._peak, energy, out=self._peak)
+        self._heights.add(z_um)
+
+    def result(self) -> ExtendedFocus:
+        """The fused image and the height of what is sharp in it; over empty glass the height of what is around it.
+
+        Raises:
+            FocusInputError: where no plane was added.
+        """
+        if not self._heights:
+            raise FocusInputError("no plane was added, so there is nothing to fuse")
+        weight = cv2.GaussianBlur(self._peak, (0, 0), 4.0)
+        mean = cv2.GaussianBlur(self._height * self._peak, (0, 0), 4.0) / np.maximum(weight, 1e-12)
+        h, w = self._image.shape[:2]
+        full = cv2.resize(np.asarray(mean, np.float32), None, fx=CELL_PX, fy=CELL_PX)
+        return ExtendedFocus(self._image.copy(), np.ascontiguousarray(full[:h, :w], np.float32))
+
+    def _checked(self, plane: Image, z_um: float) -> None:
+        if not np.isfinite(z_um) or z_um in self._heights:
+            raise FocusInputError(
+                f"the height {z_um} µm of a plane is not finite, or another plane has it too"
+            )
+        first = self._image
+        if self._heights and (plane.shape, plane.dtype) != (first.shape, first.dtype):
+            raise FocusInputError(
+                f"a plane of {plane.shape} {plane.dtype} came after planes of {first.shape} {first.dtype}"
+            )
+
+
+def extended_focus(planes: Sequence[Image], z_um: ArrayLike, channel: int = GREEN) -> ExtendedFocus:
+    """Fuse n planes of one shape and dtype, (h, w[, 3|4]) uint8 or uint16, at the (n,) heights ``z_um``.
 
     Raises:
-        FocusInputError: where planes and heights do not belong together.
+        FocusInputError: where planes and heights do not belong together, or as ``FocusStacker.add``.
     """
-    heights = np.asarray(z_um, np.float32)
-    if not planes or heights.shape != (len(planes),) or any(p.shape != planes[0].shape for p in planes):
+    heights = np.asarray(z_um, float)
+    if not len(planes) or heights.shape != (len(planes),):
         raise FocusInputError(f"{len(planes)} planes and heights {heights.shape} do not belong together")
-    depth = min(levels, int(np.log2(min(planes[0].shape[:2]))) - 2)
-    strength = [_energies(focus_channel(plane), depth) for plane in planes]
-    chosen = [np.argmax(np.stack([s[level] for s in strength]), axis=0) for level in range(depth)]
-    fused = _fuse(planes, chosen, depth)
-    limit = np.iinfo(planes[0].dtype).max
-    image = np.clip(np.rint(fused), 0, limit).astype(planes[0].dtype)
-    return ExtendedFocus(image, _height(strength, heights, planes[0].shape[:2]))
+    stacker = FocusStacker(channel)
+    for plane, height_um in zip(planes, heights.tolist(), strict=True):
+        stacker.add(plane, height_um)
+    return stacker.result()
 
 
-def _pyramid(image: FloatImage, depth: int) -> list[FloatImage]:
-    """``depth`` Laplacian levels and the small rest."""
-    levels: list[FloatImage] = []
-    current = image
-    for _ in range(depth):
-        smaller = cv2.pyrDown(current)
-        levels.append(current - _up(smaller, current))
-        current = np.asarray(smaller, np.float32)
-    return [*levels, current]
+class _RunningShare:
+    """What part each new plane has in the mean so far: energy to a power over the sum of the powers, by cell."""
+
+    def __init__(self, power: float) -> None:
+        self._power = power
+        self._log_sum: FloatImage | None = None
+
+    def of(self, energy: FloatImage) -> FloatImage:
+        weight = np.asarray(cv2.log(energy), np.float32) * np.float32(self._power)
+        self._log_sum = weight if self._log_sum is None else np.logaddexp(self._log_sum, weight)
+        share: FloatImage = np.exp(weight - self._log_sum)
+        return share
 
 
-def _up(smaller: Image, like: FloatImage) -> FloatImage:
-    return np.asarray(cv2.pyrUp(smaller, dstsize=(like.shape[1], like.shape[0])), np.float32)
+def _gradient_energy(gray: Image) -> FloatImage:
+    """Squared gradient around each cell of 4 × 4 px, in (0.4 % of full scale)², never 0."""
+    h, w = gray.shape
+    whole = cv2.copyMakeBorder(gray, 0, -h % CELL_PX, 0, -w % CELL_PX, cv2.BORDER_REPLICATE)
+    half = cv2.resize(whole, (whole.shape[1] // 2, whole.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    scale = 1.0 if gray.dtype == np.uint8 else 1 / 256
+    across = cv2.Sobel(half, cv2.CV_32F, 1, 0, scale=scale)
+    down = cv2.Sobel(half, cv2.CV_32F, 0, 1, scale=scale)
+    squares = cv2.accumulateSquare(down, cv2.multiply(across, across, across))
+    cells = cv2.resize(squares, (whole.shape[1] // 4, whole.shape[0] // 4), interpolation=cv2.INTER_AREA)
+    near = cv2.GaussianBlur(cells, (0, 0), _NEAR_CELLS)
+    wide = cv2.GaussianBlur(cells, (0, 0), _WIDE_CELLS)
+    return np.asarray(near + _WIDE_SHARE * wide + 1e-3, np.float32)
 
 
-def _energies(gray: Gray, depth: int) -> list[FloatImage]:
-    detail = _pyramid(gray.astype(np.float32), depth)[:depth]
-    return [np.asarray(cv2.GaussianBlur(level * level, (0, 0), 1.5), np.float32) for level in detail]
+def _blend(image: Image, plane: Image, share: FloatImage) -> None:
+    """Move ``image`` towards ``plane`` by the cells' shares, strip by strip so that it all stays in the cache."""
+    h, w = image.shape[:2]
+    for rows, strip in _strips(share, h, w):
+        if strip.max() > _NOTHING:
+            image[rows] = _mixed(image[rows], plane[rows], strip)
 
 
-def _fuse(planes: list[Image], chosen: list[NDArray[np.int64]], depth: int) -> FloatImage:
-    fused: list[FloatImage] = []
-    for number, plane in enumerate(planes):
-        for level, detail in enumerate(_pyramid(plane.astype(np.float32), depth)):
-            if number == 0:
-                fused.append(np.zeros_like(detail))
-            fused[level] += _share(detail, chosen[level] == number if level < depth else None, len(planes))
-    image = fused[-1]
-    for detail in reversed(fused[:-1]):
-        image = _up(image, detail) + detail
-    return image
+def _strips(share: FloatImage, h: int, w: int) -> Iterator[tuple[slice, FloatImage]]:
+    for first in range(0, share.shape[0], _STRIP_CELLS):
+        low, high = max(0, first - 1), min(share.shape[0], first + _STRIP_CELLS + 1)
+        grown = cv2.resize(share[low:high], None, fx=CELL_PX, fy=CELL_PX, interpolation=cv2.INTER_LINEAR)
+        top = first * CELL_PX
+        rows = slice(top, min(h, top + _STRIP_CELLS * CELL_PX))
+        skip = (first - low) * CELL_PX
+        yield rows, np.ascontiguousarray(grown[skip : skip + rows.stop - rows.start, :w], np.float32)
 
 
-def _share(detail: FloatImage, chosen: NDArray[np.bool_] | None, planes: int) -> FloatImage:
-    """What one plane gives to a level: where it was chosen, or an equal part of the small rest."""
-    if chosen is None:
-        return detail / np.float32(planes)
-    return detail * (chosen[..., None] if detail.ndim == 3 else chosen)
-
-
-def _height(strength: list[list[FloatImage]], z_um: FloatImage, shape: tuple[int, ...]) -> FloatImage:
-    """Height of the strongest plane, averaged by energy over the surroundings, so that empty glass is filled."""
-    level = min(1, len(strength[0]) - 1)
-    energy = np.stack([s[level] for s in strength])
-    best, peak = z_um[np.argmax(energy, axis=0)], energy.max(axis=0)
-    weight = np.asarray(cv2.GaussianBlur(peak, (0, 0), 4.0), np.float32)
-    mean = np.asarray(cv2.GaussianBlur(best * peak, (0, 0), 4.0), np.float32) / np.maximum(weight, 1e-12)
-    return np.asarray(cv2.resize(mean, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+def _mixed(image: Image, plane: Image, share: FloatImage) -> Image:
+    if image.dtype == np.uint8:
+        return np.asarray(cv2.blendLinear(image, np.ascontiguousarray(plane), 1 - share, share), np.uint8)
+    share = share if image.ndim == 2 else share[..., None]
+    mixed = image + share * (plane.astype(np.float32) - image)
+    return np.rint(mixed).astype(image.dtype)
