@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from autofocus.edf import extended_focus
+from autofocus.edf import FocusStacker
 from scanner.model.events import Kind
 from scanner.model.tile import EndOfPlan, Judged, Pixels, Tile
 from scanner.storage.facts import FusedFact, tile_key
@@ -48,15 +48,23 @@ def with_fused(items: Iterator[Judged | EndOfPlan], work: FuseWork) -> Iterator[
 
 
 def _fuse_one(tile: Tile, work: FuseWork) -> None:
-    name = (work.slide_id, tile.planned.tile, tile.plan, tile.attempt)
-    planes: list[Pixels] = [
-        tile.frame.pixels if tile.frame and n == tile.layer else work.layers.get(*name, layer.content, n)
-        for n, layer in enumerate(tile.layers)
-    ]
-    fused = extended_focus([*planes], [layer.z_um for layer in tile.layers])
+    """One layer after the other, so that no more than one is in memory; of two at one height, the lower one counts."""
+    stacker, seen = FocusStacker(), set[float]()
+    for n, layer in enumerate(tile.layers):
+        if layer.z_um not in seen:
+            stacker.add(_pixels(tile, n, work), layer.z_um)
+            seen.add(layer.z_um)
+    fused = stacker.result()
     content = work.fused.put(work.slide_id, tile, fused.image, coarse(fused.height_um))
     fact = FusedFact(tile=tile.planned.tile, plan=tile.plan, content=content)
     work.ledger.append(Kind.FUSED, work.slide_id, tile_key(*tile.key), fact.body())
+
+
+def _pixels(tile: Tile, layer: int, work: FuseWork) -> Pixels:
+    if tile.frame is not None and layer == tile.layer:
+        return tile.frame.pixels
+    name = (work.slide_id, tile.planned.tile, tile.plan, tile.attempt)
+    return work.layers.get(*name, tile.layers[layer].content, layer)
 
 
 def coarse(heights_um: NDArray[np.float32]) -> NDArray[np.float32]:
