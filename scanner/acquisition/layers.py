@@ -15,6 +15,11 @@ from scanner.model.plan import Plan, PlannedTile
 from scanner.model.profile import Profile
 from scanner.model.tile import FocusState, Frame, TileFocus
 
+LOOKED_AT_DEPTHS = (
+    2.0  # layers this far apart say where the peak is; measuring all of them would hold up the stage
+)
+DRIVE_SCATTER_UM = 0.1  # layers a depth of field apart lie that much further apart now and then
+
 
 def layered(focusing: TileFocusing, profile: Profile, plan: Plan) -> Focusing:
     """The same focusing for strategies of one plane; for the others one that exposes every tile at all layers.
@@ -39,10 +44,13 @@ class StackFocusing:
     """A fold over tiles in the order they are captured; satisfies ``acquire.Focusing``."""
 
     def __init__(self, focusing: TileFocusing, profile: Profile) -> None:
-        self._focusing = focusing
-        self._half_step_um = profile.focus.layer_step_um / 2
+        spec, depth_um = profile.focus, profile.active_objective.depth_of_field_um()
         up = profile.measured.z_sign.value if profile.measured.z_sign else 1
-        self._offsets_um = tuple(up * offset for offset in profile.focus.layer_offsets_um)
+        self._focusing = focusing
+        self._offsets_um = tuple(up * offset for offset in spec.layer_offsets_um)
+        self._half_step_um = spec.layer_step_um / 2
+        self._sharp_um, self._usable_um = depth_um / 2 + DRIVE_SCATTER_UM, spec.usable_um
+        self._stride = max(1, round(LOOKED_AT_DEPTHS * depth_um / spec.layer_step_um))
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
         """The heights (z µm) to expose, bottom to top; the middle one where the tile is expected to be sharp."""
@@ -51,14 +59,24 @@ class StackFocusing:
 
     def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
         """Which layer is the tile's sharpest, and what is known of its focus."""
-        sharpest, focus = self._focusing.answer(tile, frames)
-        return sharpest, self._checked(frames, focus)
+        _, focus = self._focusing.answer(tile, frames[:: self._stride])
+        if focus.best_z_um is None:
+            middle = len(frames) // 2
+            return middle, replace(focus, z_um=frames[middle].z_um)
+        away_um = [focus.best_z_um - frame.z_um for frame in frames]
+        sharpest = min(range(len(frames)), key=lambda n: abs(away_um[n]))
+        inside = self._holds(focus.best_z_um, [frame.z_um for frame in frames])
+        state = self._state(abs(away_um[sharpest]), inside)
+        side = "above" if away_um[sharpest] > 0 else "below"
+        words = f"sharpest {abs(away_um[sharpest]):.2f} µm {side} layer {sharpest + 1} of {len(frames)}"
+        reason = words if inside else f"{words}, at the edge of the stack"
+        return sharpest, replace(focus, state=state, z_um=frames[sharpest].z_um, reason=reason)
 
-    def _checked(self, frames: Sequence[Frame], focus: TileFocus) -> TileFocus:
-        """A peak in the outer half step of the stack, or beyond it: the sample goes on there."""
-        heights = [frame.z_um for frame in frames]
-        low, high = min(heights) + self._half_step_um, max(heights) - self._half_step_um
-        if focus.best_z_um is None or low <= focus.best_z_um <= high:
-            return focus
-        state = FocusState.USABLE if focus.state is FocusState.SHARP else focus.state
-        return replace(focus, state=state, reason=f"{focus.reason}, at the edge of the stack")
+    def _holds(self, best_um: float, heights_um: Sequence[float]) -> bool:
+        """Not in the outer half step of the stack, nor beyond it: there the sample goes on."""
+        return min(heights_um) + self._half_step_um <= best_um <= max(heights_um) - self._half_step_um
+
+    def _state(self, away_um: float, inside: bool) -> FocusState:
+        if inside and away_um <= self._sharp_um:
+            return FocusState.SHARP
+        return FocusState.USABLE if away_um <= self._usable_um else FocusState.UNREADABLE

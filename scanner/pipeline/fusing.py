@@ -4,14 +4,14 @@ A tile is fused once, as soon as it is judged; then its raw layers may go. What 
 alone, so that a resume and a replay give the same bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from autofocus.edf import FocusStacker
+from autofocus.edf import ExtendedFocus, FocusStacker
 from scanner.model.events import Kind
 from scanner.model.tile import EndOfPlan, Judged, Pixels, Tile
 from scanner.storage.facts import FusedFact, tile_key
@@ -20,6 +20,7 @@ from scanner.storage.ledger import Ledger
 from scanner.storage.spool import Spool
 
 HEIGHT_BIN_PX = 8
+GLASS_BIN_PX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,41 @@ def with_fused(items: Iterator[Judged | EndOfPlan], work: FuseWork) -> Iterator[
 
 
 def _fuse_one(tile: Tile, work: FuseWork) -> None:
-    """One layer after the other, so that no more than one is in memory; of two at one height, the lower one counts."""
-    stacker, seen = FocusStacker(), set[float]()
-    for n, layer in enumerate(tile.layers):
-        if layer.z_um not in seen:
-            stacker.add(_pixels(tile, n, work), layer.z_um)
-            seen.add(layer.z_um)
-    fused = stacker.result()
+    fused = fuse((layer.z_um, _pixels(tile, n, work)) for n, layer in enumerate(tile.layers))
     content = work.fused.put(work.slide_id, tile, fused.image, coarse(fused.height_um))
     fact = FusedFact(tile=tile.planned.tile, plan=tile.plan, content=content)
     work.ledger.append(Kind.FUSED, work.slide_id, tile_key(*tile.key), fact.body())
+
+
+def fuse(planes: Iterable[tuple[float, Pixels]]) -> ExtendedFocus:
+    """One plane from (height, pixels) of several, each in memory only while it is added.
+
+    A lamp flickers by a per cent, which would show as patches and as a step at the edge of the tile: every plane is lit
+    as the first, and what comes out as the mean of all. Of planes at one height, the first counts.
+    """
+    stacker, levels = FocusStacker(), dict[float, float]()
+    for z_um, pixels in planes:
+        if z_um not in levels:
+            levels[z_um] = glass_level(pixels)
+            stacker.add(_lit(pixels, levels[z_um], next(iter(levels.values()))), z_um)
+    fused, lit = stacker.result(), list(levels.values())
+    return ExtendedFocus(_lit(fused.image, lit[0], sum(lit) / len(lit)), fused.height_um)
+
+
+def glass_level(pixels: Pixels) -> float:
+    """What the brightest twentieth of a frame shows, averaged over 8 × 8 px: glass, or the thinnest sample."""
+    size = (max(1, pixels.shape[1] // GLASS_BIN_PX), max(1, pixels.shape[0] // GLASS_BIN_PX))
+    bins = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return float(np.quantile(bins.reshape(*bins.shape[:2], -1).mean(axis=2), 0.95))
+
+
+def _lit(pixels: Pixels, level: float, wanted: float) -> Pixels:
+    if level <= 0 or level == wanted:
+        return pixels
+    if pixels.dtype == np.uint8:
+        return np.asarray(cv2.convertScaleAbs(pixels, alpha=wanted / level), np.uint8)
+    scaled = np.rint(pixels * np.float32(wanted / level))
+    return np.asarray(np.minimum(scaled, np.iinfo(np.uint16).max), np.uint16)
 
 
 def _pixels(tile: Tile, layer: int, work: FuseWork) -> Pixels:

@@ -17,6 +17,7 @@ from scanner.session.request import Prepared, RunRequest, prepare
 
 SURVEY_FRAMES = 5
 PYRAMID_SHARE = 4 / 3
+HEIGHT_SHARE = 4 / 3 / 64  # four bytes against three, one pixel for 64
 
 
 class FocusPointsFrom(StrEnum):
@@ -157,13 +158,19 @@ def scan_seconds(
     places = [grid.centre(*cell) for cell in cells]
     steps = [a.distance(b) for a, b in itertools.pairwise(places)]
     moving_s = sum(max(readout_s, xy.value.seconds(step) if xy else 0.0) for step in steps)
-    strategy = profile.focus.strategy
-    again_s = exposure_s + max(z_s, readout_s) if strategy is FocusStrategy.EVERY_TILE else 0.0
+    again_s = (_exposures(profile) - 1) * (exposure_s + max(z_s, readout_s))
     return (
         moving_s
         + len(cells) * (exposure_s + again_s)
         + _survey_seconds(profile, places, exposure_s + readout_s + z_s, focus_points)
     )
+
+
+def _exposures(profile: Profile) -> int:
+    """How often a tile is exposed."""
+    if profile.focus.layered:
+        return profile.focus.layers
+    return 2 if profile.focus.strategy is FocusStrategy.EVERY_TILE else 1
 
 
 def _survey_seconds(profile: Profile, places: list[Point], look_s: float, given: int | None) -> float:
@@ -184,7 +191,15 @@ def _disk_bytes(profile: Profile, tiles: int, keep_tiles: bool) -> int:
     camera = profile.camera
     frame = camera.width_px * camera.height_px * camera.channels * camera.bits // 8
     image = tiles * frame * (1 - profile.acquisition.overlap) ** 2 * PYRAMID_SHARE
-    return round(image + (tiles * frame if keep_tiles else 0))
+    kept = tiles * frame * (profile.focus.layers if profile.focus.layered else 1)
+    return round(image * _images(profile) + (kept if keep_tiles else 0))
+
+
+def _images(profile: Profile) -> float:
+    """How much is written of a field, in images of one plane; the map of heights is small beside them."""
+    if profile.focus.strategy is FocusStrategy.Z_STACK:
+        return profile.focus.layers
+    return 2 + HEIGHT_SHARE if profile.focus.strategy is FocusStrategy.EDF else 1
 
 
 def _free_bytes(out: Path) -> int:

@@ -98,15 +98,18 @@ def _heights(profile: Profile) -> Faults:
         problem = f"{profile.limits.z_safe_um} lies outside z_um {low}..{high}"
         yield ("limits", "z_safe_um"), problem, "choose a height within the limits"
     sign = profile.measured.z_sign
-    start, reach = profile.focus.start_um, profile.focus.range_um
+    # a stack reaches half its height beyond what was found, and once more where it is taken again at its edge
+    start, reach = profile.focus.start_um, profile.focus.range_um + profile.focus.stack_um
     if sign is not None and focuses(profile) and sign.value * (profile.limits.z_safe_um - start) < reach:
         problem = (
             f"{profile.limits.z_safe_um} is not further from the slide than the focus at {start} ± {reach}"
         )
         yield ("limits", "z_safe_um"), problem, "choose a height that is clear of the slide"
     if focuses(profile) and not low <= start - reach <= start + reach <= high:
-        problem = f"the search {start} ± {reach} leaves z_um {low}..{high}"
-        yield ("focus", "start_um"), problem, "start nearer to the middle, or search less far"
+        layers = f" and its {profile.focus.layers} layers" if profile.focus.layered else ""
+        problem = f"the search{layers} {start} ± {reach} leaves z_um {low}..{high}"
+        fewer = ", or take fewer layers" if layers else ""
+        yield ("focus", "start_um"), problem, f"start nearer to the middle, or search less far{fewer}"
 
 
 def _timing(profile: Profile) -> Faults:
