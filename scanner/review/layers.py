@@ -75,7 +75,8 @@ class LevelArray:
         (y, rest_y), (x, rest_x) = (_part(i, n) for i, n in zip(index[:2], (h, w), strict=True))
         block = self.store.read(self.level, y.start, x.start, y.stop - y.start, x.stop - x.start, z)
         pixels = block[0] if len(block) == 1 else np.moveaxis(block, 0, -1)
-        return np.ascontiguousarray(pixels[(rest_y, rest_x, *index[2:])])
+        found: NDArray[Any] = np.ascontiguousarray(pixels)[(rest_y, rest_x, *index[2:])]
+        return found
 
     def __array__(self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None) -> NDArray[Any]:
         """The whole level."""
@@ -188,16 +189,17 @@ def slide_layers(reader: RunReader, slide_id: str) -> SlideLayers | None:
     return SlideLayers(
         slide_id,
         slide_name(reader, slide_id),
-        _image(GrowingStore.open(paths.image)),
+        image_layer(GrowingStore.open(paths.image)),
         _outlines(reader, slide_id),
         _points(reader, slide_id),
         focus_layer(reader.focus_points(slide_id)),
-        edf=_image(GrowingStore.open(paths.edf)) if paths.edf in paths.images else None,
-        height=_image(PyramidStore.open(paths.height)) if paths.height in paths.images else None,
+        edf=image_layer(GrowingStore.open(paths.edf)) if paths.edf in paths.images else None,
+        height=image_layer(PyramidStore.open(paths.height)) if paths.height in paths.images else None,
     )
 
 
-def _image(store: PyramidStore) -> ImageLayer:
+def image_layer(store: PyramidStore) -> ImageLayer:
+    """All levels of an image, and where it lies on the slide."""
     spec, um, (x, y) = store.spec, um_per_px(store), store.spec.origin_um
     levels = tuple(LevelArray(store, level) for level in range(len(store.sizes)))
     scale: tuple[float, ...] = (um, um)

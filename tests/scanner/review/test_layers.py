@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from scanner.model.events import Kind
-from scanner.review.layers import LevelArray, SlideLayers, slide_layers, slide_name, slide_state
+from scanner.review.growing import GrowingStore
+from scanner.review.layers import LevelArray, SlideLayers, image_layer, slide_layers, slide_name, slide_state
+from scanner.review.slide_page import seen
 from scanner.storage.ledger import Ledger
-from scanner.storage.ngff import SHARD_PX
+from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder, slide_id
@@ -94,3 +98,45 @@ def test_a_new_block_changes_the_state_and_shows_in_the_same_array(finished_run:
         assert slide_state(reader, name) != before
     assert not np.array_equal(level[100:104, 100:104], pixels)
     assert (level[100:104, 100:104] == 7).all()
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> PyramidStore:
+    """An image of three layers with a gray of its own each."""
+    spec = ImageSpec(
+        name="d",
+        width_px=900,
+        height_px=700,
+        dtype="uint8",
+        channels=3,
+        um_per_px=0.5,
+        layers=3,
+        layer_um=2.0,
+    )
+    store = PyramidStore.create(tmp_path / "d.ome.zarr", spec)
+    for z in range(3):
+        store.write(0, 0, 0, np.full((3, SHARD_PX, SHARD_PX), 50 * z, np.uint8), z)
+    store.flush()
+    return store
+
+
+def test_layers_come_first_and_are_read_one_by_one(deep: PyramidStore) -> None:
+    level = LevelArray(deep, 0)
+    assert (level.shape, level.ndim) == ((3, 700, 900, 3), 4)
+    assert level[1, 10:20, 30:34].shape == (10, 4, 3)
+    assert level[:, 5, 7, 0].tolist() == [0, 50, 100]
+    assert level[-1, 0, 0].tolist() == [100, 100, 100]
+    assert np.asarray(level).shape == level.shape
+
+
+def test_layers_lie_around_the_focus_surface_and_a_picture_for_a_page_is_the_middle_one(
+    deep: PyramidStore,
+) -> None:
+    image = image_layer(deep)
+    assert (image.scale_um, image.origin_um) == ((2.0, 0.5, 0.5), (-2.0, 0.25, 0.25))
+    assert (seen(deep, 0, 0, 0, 5, 5) == 50).all()
+
+
+def test_a_layer_of_a_scan_under_way_shows_what_is_there_of_it(deep: PyramidStore) -> None:
+    growing = GrowingStore.open(deep.path)
+    assert (growing.read(1, 0, 0, 350, 450, 2) == 100).all()

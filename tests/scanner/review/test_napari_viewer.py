@@ -2,15 +2,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from scanner.model.events import Kind
-from scanner.review.layers import OutlineLayer
+from scanner.review.layers import OutlineLayer, image_layer
 from scanner.storage.ledger import Ledger
-from scanner.storage.ngff import SHARD_PX
+from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder, slide_id
@@ -24,6 +25,7 @@ if not (shutil.which("Xvfb") or os.environ.get("DISPLAY")):
         allow_module_level=True,
     )
 napari = pytest.importorskip("napari", reason="the extra `view` is not installed")
+ViewerModel = pytest.importorskip("napari.components").ViewerModel
 viewer_module = pytest.importorskip("scanner.review.napari_viewer")
 
 
@@ -114,3 +116,22 @@ def test_an_image_without_a_tile_can_be_shown_and_filled(shown: "RunView") -> No
     viewer_module.update_layers(shown.viewer, full)
     assert len(shown.viewer.layers["tiles"].data) == len(full.tiles.segments)
     viewer_module.update_layers(shown.viewer, replace(full, tiles=none))
+
+
+def test_layers_lie_under_a_slider_that_begins_on_the_focus_surface_and_heights_wait_to_be_switched_on(
+    shown: "RunView", tmp_path: Path
+) -> None:
+    assert shown.shown is not None
+    size = {"name": "d", "width_px": 900, "height_px": 700, "dtype": "uint8", "channels": 3, "um_per_px": 0.5}
+    deep = ImageSpec.model_validate({**size, "layers": 3, "layer_um": 2.0})
+    numbers = ImageSpec.model_validate({**size, "dtype": "float32", "channels": 1, "shown": (-9, 9)})
+    image, height = (
+        image_layer(PyramidStore.create(tmp_path / f"{n}.ome.zarr", spec))
+        for n, spec in enumerate((deep, numbers))
+    )
+    viewer = ViewerModel()
+    viewer_module.add_layers(viewer, replace(shown.shown, image=image, edf=None, height=height))
+    assert [layer.name for layer in viewer.layers] == ["slide", "height", "tiles", "findings"]
+    assert viewer.dims.point[0] == 0
+    assert viewer.dims.range[0] == (-2, 2, 2)
+    assert not viewer.layers["height"].visible

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,23 @@ def test_kept_tiles_need_their_place(tmp_path: Path) -> None:
     kept = expected(tmp_path / "out", region, keep_tiles=True)
     frames = 9 * 1024 * 1024 * 3
     assert kept.disk_bytes - expected(tmp_path / "out", region).disk_bytes == frames
+
+
+@pytest.mark.parametrize(("strategy", "images"), [("z-stack", 9.0), ("edf", 2.02)])
+def test_layers_take_time_and_disk(tmp_path: Path, strategy: str, images: float) -> None:
+    shutil.copytree(PROFILE.parent, tmp_path / "rig")
+    profile = tmp_path / "rig" / PROFILE.name
+    profile.write_text(
+        profile.read_text().replace("strategy: every-tile", f"strategy: {strategy}, layers: 9")
+    )
+    region = Rect(44_000, 12_000, 1_000, 1_000)
+    one = expected(tmp_path / "out", region)
+    asked = RunRequest(profile=profile, out=tmp_path / "out", slides=1, region_um=region)
+    thick, kept = forecast(asked), forecast(replace(asked, keep_tiles=True))
+    assert thick.disk_bytes / one.disk_bytes == pytest.approx(images, abs=0.01)
+    assert kept.disk_bytes - thick.disk_bytes == 9 * 9 * 1024 * 1024 * 3
+    # seven exposures more than the two of a tile that is focused by itself, 30 ms each
+    assert thick.seconds - one.seconds == pytest.approx(9 * 7 * 0.0306, abs=0.05)
 
 
 def test_words_name_each_slot_and_the_disk(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scanner.errors import DamagedRun
 from scanner.model.geometry import Rect
 from scanner.model.plan import PlannedTile, grid_over, scan_plan
-from scanner.model.tile import FocusState, Frame, Judged, Tile, TileFocus
+from scanner.model.tile import FocusState, Frame, Judged, Layer, Tile, TileFocus
 from scanner.storage.facts import (
     BlockFact,
     Fact,
@@ -57,6 +57,7 @@ planned_tiles = st.builds(
     y_um=numbers,
     z_um=st.none() | numbers,
 )
+layers = st.builds(Layer, z_um=numbers, t_trigger_s=numbers, t_read_s=numbers, content=st.text(min_size=1))
 tiles = st.builds(
     Tile,
     planned=planned_tiles,
@@ -68,6 +69,7 @@ tiles = st.builds(
     reported_y_um=numbers,
     focus=focuses,
     frames=counts,
+    layers=st.lists(layers, max_size=3).map(tuple),
 )
 
 
@@ -83,6 +85,18 @@ def test_a_tile_without_its_pixels_is_a_tile_all_the_same(tile: Tile) -> None:
     assert bare.frame is None
     assert (bare.key, bare.focus, bare.content) == (tile.key, tile.focus, tile.content)
     assert frame_from_body(tile_to_body(bare), PIXELS) is None
+
+
+@given(tile=tiles)
+def test_a_tile_of_one_plane_says_nothing_of_layers(tile: Tile) -> None:
+    assert ("layers" in tile_to_body(tile)) == bool(tile.layers)
+
+
+def test_a_block_of_the_slides_own_image_is_told_as_ever_and_others_say_whose_they_are() -> None:
+    plain = BlockFact(level=1, row=2, col=3, sha256="ab")
+    assert (plain.key, plain.body()) == ("1.2.3", {"level": 1, "row": 2, "col": 3, "sha256": "ab"})
+    assert plain.model_copy(update={"z": 4}).key == "1.2.3.z4"
+    assert plain.model_copy(update={"image": "edf"}).key == "edf.1.2.3"
 
 
 @given(tile=tiles, quality=st.floats(0, 1), share=st.floats(0, 1), edges=st.tuples(*[st.booleans()] * 4))

@@ -81,6 +81,48 @@ def test_gray_deep_and_layered_images_are_valid_and_read_back(
     )
 
 
+def test_a_map_of_numbers_is_a_valid_image_and_nothing_where_nothing_is_known(tmp_path: Path) -> None:
+    size = {"width_px": 400, "height_px": 300, "shard_px": 256}
+    spec = ImageSpec.model_validate(
+        {**SPEC.model_dump(), **size, "dtype": "float32", "channels": 1, "shown": (-9, 9)}
+    )
+    store = PyramidStore.create(tmp_path / "h.ome.zarr", spec)
+    shown = np.full((1, 256, 256), 2.5, np.float32)
+    store.write(0, 0, 1, shown)
+    store.complete({})
+    validate(store.path)
+    again = PyramidStore.open(store.path)
+    assert again.spec == spec
+    assert list(again.blocks()) == [(0, 0, 1)]
+    assert not again.exists(0, 0, 2)
+    read = again.read(0, 0, 200, 10, 100)
+    assert np.isnan(read[..., :56]).all()
+    assert (read[..., 56:] == 2.5).all()
+    window = json.loads((store.path / "zarr.json").read_text())["attributes"]["ome"]["omero"]["channels"][0][
+        "window"
+    ]
+    assert (window["start"], window["end"]) == (-9, 9)
+
+
+def test_an_image_of_one_plane_says_nothing_of_what_it_has_not(tmp_path: Path) -> None:
+    store = PyramidStore.create(tmp_path / "a.ome.zarr", SPEC)
+    said = json.loads((store.path / "zarr.json").read_text())["attributes"]
+    assert set(said["rackscan"]["image"]) == {
+        *(
+            "name",
+            "width_px",
+            "height_px",
+            "dtype",
+            "channels",
+            "um_per_px",
+            "origin_um",
+            "layers",
+            "layer_um",
+        )
+    }
+    assert said["ome"]["omero"]["rdefs"] == {"model": "color"}
+
+
 def test_what_is_written_is_read_back_from_any_place_and_white_beyond(tmp_path: Path) -> None:
     store = PyramidStore.create(tmp_path / "a.ome.zarr", SPEC)
     left, right = block(1), block(2)

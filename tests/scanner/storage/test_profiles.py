@@ -59,6 +59,18 @@ def test_a_rig_that_was_never_measured_is_told_to_measure() -> None:
         ("objective: demo", "objective: other", "", "is not among demo"),
         ("z_safe_um: 0", "z_safe_um: 280", "limits.z_safe_um", "outside z_um"),
         ("focus: {strategy: fixed}", "focus: {range_um: 300}", "focus.start_um", "leaves z_um"),
+        (
+            "focus: {strategy: fixed}",
+            "focus: {strategy: edf, start_um: 0, range_um: 15, layers: 8}",
+            "focus.layers",
+            "must be odd",
+        ),
+        (
+            "focus: {strategy: fixed}",
+            "focus: {strategy: z-stack, range_um: 15, layers: 99, layer_step_um: 4}",
+            "focus.start_um",
+            "99 layers",
+        ),
         ("um_per_px: 1.0", "um_per_px: 1.3", "measured.camera_to_stage", "says 1.3"),
         ("kind: insert", "kind: motor", "devices.loader", "needs its device"),
         ("slots: 1", "kind: insert, slots: 2", "devices.loader.kind", "twice"),

@@ -130,6 +130,16 @@ def test_the_name_of_a_file_says_which_frame_it_holds(tile: int, plan: int, atte
     assert frame_name(path) == ("12-20261123-a1b2", tile, plan, attempt)
 
 
+def test_the_layers_of_a_stack_are_files_of_their_own_and_one_frame_to_a_sweep(spool: Spool) -> None:
+    contents = [spool.put("1-a", 4, 1, 1, picture(n), {}, layer=n) for n in range(3)]
+    names = [spool.path("1-a", 4, 1, 1, n).name for n in range(3)]
+    assert names[2] == "tile000004-plan01-attempt01-layer02.tif"
+    assert np.array_equal(spool.get("1-a", 4, 1, 1, contents[1], layer=1), picture(1))
+    assert not spool.has("1-a", 4, 1, 1)
+    assert spool.sweep(lambda name: name == ("1-a", 4, 1, 1)) == []
+    assert {path.name for path in spool.sweep(lambda _: False)} == set(names)
+
+
 def test_a_foreign_file_in_the_spool_is_not_removed(spool: Spool) -> None:
     spool.put("1-a", 0, 1, 1, picture(1), {})
     foreign = spool.path("1-a", 0, 1, 1).with_name("my-notes.txt")
