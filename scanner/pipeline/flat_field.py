@@ -43,10 +43,14 @@ class Correction:
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Raw (h, w, 3) or (h, w) pixels upright and flat, in the same dtype, rounded to nearest."""
-        turned = upright(pixels, self.turns)
+        return self.cut(pixels, slice(None), slice(None))
+
+    def cut(self, pixels: Pixels, rows: slice, cols: slice) -> Pixels:
+        """Some rows and columns of what the whole frame would become."""
+        turned = upright(pixels, self.turns)[rows, cols]
         if self.gain is None:
             return turned
-        gain = self.gain if pixels.ndim == 3 else self.gain[..., 0]
+        gain = (self.gain if pixels.ndim == 3 else self.gain[..., 0])[rows, cols]
         depth = cv2.CV_16U if pixels.dtype == np.uint16 else cv2.CV_8U
         return cast(Pixels, cv2.multiply(turned, gain, dtype=depth))
 

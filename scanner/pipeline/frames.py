@@ -21,6 +21,7 @@ class RecentFrames:
         self._most = most
         self._tiles: dict[int, Tile] = {}
         self._pixels: OrderedDict[int, Pixels] = OrderedDict()
+        self._checked: set[tuple[int, int, int]] = set()
 
     def add(self, judged: Judged) -> None:
         """A tile that later steps may ask for."""
@@ -46,16 +47,27 @@ class RecentFrames:
         self._keep(number, self._read(tile, tile.content, tile.layer))
         return self._pixels[number]
 
-    def layer(self, number: int, layer: int) -> Pixels:
-        """The pixels of one layer of a tile's stack, never kept in memory: a stack is as large as a row of tiles.
+    def cut(self, number: int, rows: slice, cols: slice) -> Pixels:
+        """A part of a tile; see ``__call__``."""
+        return self(number)[rows, cols]
+
+    def cut_layer(self, layer: int, number: int, rows: slice, cols: slice) -> Pixels:
+        """A part of one layer of a tile's stack, never kept in memory: a stack is as large as a row of tiles.
+
+        Its content is checked when it is first read.
 
         Raises:
             DamagedRun: the spool lost it.
         """
         tile = self._tiles[number]
         if layer == tile.layer and number in self._pixels:
-            return self._pixels[number]
-        return self._read(tile, tile.layers[layer].content, layer)
+            return self._pixels[number][rows, cols]
+        key = (number, tile.plan, layer)
+        content = None if key in self._checked else tile.layers[layer].content
+        name = (self._slide_id, number, tile.plan, tile.attempt)
+        raw = self._spool.get(*name, content, layer)
+        self._checked.add(key)
+        return self._correction.cut(raw, rows, cols)
 
     def tile(self, number: int) -> Tile:
         """What is known of a tile that was not released."""
@@ -64,6 +76,7 @@ class RecentFrames:
     def release(self, number: int) -> None:
         """No step will ask for this tile any more."""
         self._tiles.pop(number, None)
+        self._checked = {key for key in self._checked if key[0] != number}
         self._pixels.pop(number, None)
 
     def _read(self, tile: Tile, content: str, layer: int | None) -> Pixels:

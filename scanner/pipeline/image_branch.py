@@ -174,7 +174,7 @@ class ImageBranch:
     def _only_sheet(self) -> list[Sheet]:
         """A scan of one plane."""
         frames, mosaic = self._work.frames, self._mosaic
-        return [Sheet(self._work.store, lambda block, strokes: mosaic.paint(block, strokes, frames))]
+        return [Sheet(self._work.store, lambda block, strokes: mosaic.paint(block, strokes, frames.cut))]
 
     def _book_blocks(self) -> None:
         """What is on disk becomes a fact, before any frame it was made of may go."""

@@ -5,6 +5,7 @@ It keeps no pixels: a block is drawn once, when all its cells are settled, from 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import cv2
@@ -19,6 +20,8 @@ AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 BlockId: TypeAlias = tuple[int, int]
 Fetch: TypeAlias = Callable[[int], Pixels]
+Cut: TypeAlias = Callable[[int, slice, slice], Pixels]
+"""Some rows and columns of a tile: what lies on disk need not be read and corrected whole for a corner of it."""
 Strokes: TypeAlias = "list[tuple[Placed, list[Box]]]"
 """Which tile shows which boxes (mosaic px) of a block."""
 
@@ -117,21 +120,21 @@ class Mosaic:
 
         ``pixels`` gives a tile's upright, corrected pixels, (h, w) or (h, w, 3).
         """
-        return self.paint(block, self.strokes(block), pixels)
+        return self.paint(block, self.strokes(block), lambda tile, rows, cols: pixels(tile)[rows, cols])
 
     def strokes(self, block: BlockId) -> Strokes:
         """Which tiles show where in a finished block; it is asked for once, whatever is painted by it."""
         return list(self._strokes(block))
 
     def paint(
-        self, block: BlockId, strokes: Strokes, pixels: Fetch
+        self, block: BlockId, strokes: Strokes, cut: Cut
     ) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
-        """As ``draw``, of what ``strokes`` said of this block."""
+        """As ``draw``, of what ``strokes`` said of this block and parts of tiles."""
         if not strokes:
             return None
         sheet, corner = self._white_sheet(), self._canvas.block_box(block)
         for placed, boxes in strokes:
-            _paint(sheet, corner, pixels(placed.tile), placed, boxes)
+            _paint(sheet, corner, partial(cut, placed.tile), placed, boxes)
         return _planar(sheet)
 
     def _white_sheet(self) -> Pixels:
@@ -206,6 +209,9 @@ class Mosaic:
         del self._owners[block]
 
 
+_Part: TypeAlias = Callable[[slice, slice], Pixels]
+
+
 def _around(cell: Cell) -> list[Cell]:
     return [(cell[0] + down, cell[1] + right) for down, right in AROUND]
 
@@ -216,7 +222,7 @@ def _split(boxes: list[Box], reach: Box) -> tuple[list[Box], list[Box]]:
     return inside, [rest for box in boxes for rest in box.without(reach)]
 
 
-def _paint(sheet: Pixels, corner: Box, tile: Pixels, placed: Placed, boxes: list[Box]) -> None:
+def _paint(sheet: Pixels, corner: Box, tile: _Part, placed: Placed, boxes: list[Box]) -> None:
     """Draw a tile's boxes (mosaic px) on a block's sheet (2048, 2048, channels)."""
     whole = hull(boxes)
     patch = _sample(tile, whole.x0 - placed.x_px, whole.y0 - placed.y_px, whole)
@@ -226,7 +232,7 @@ def _paint(sheet: Pixels, corner: Box, tile: Pixels, placed: Placed, boxes: list
         sheet[rows, box.x0 - corner.x0 : box.x1 - corner.x0] = part
 
 
-def _sample(tile: Pixels, x: float, y: float, size: Box) -> Pixels:
+def _sample(tile: _Part, x: float, y: float, size: Box) -> Pixels:
     """As many pixels as ``size`` of a tile from place (x, y) of it, which may lie between pixels: (h, w, channels).
 
     Cubic convolution (Keys, IEEE TASSP 1981, a = -1/2), separable: between pixels linear weights would blur.
@@ -234,7 +240,7 @@ def _sample(tile: Pixels, x: float, y: float, size: Box) -> Pixels:
     h, w = size.y1 - size.y0, size.x1 - size.x0
     (x_at, x_part), (y_at, y_part) = ((int(np.floor(v)), float(v - np.floor(v))) for v in (x, y))
     top, left = max(0, y_at - 1), max(0, x_at - 1)
-    near = tile[top : y_at + h + 2, left : x_at + w + 2]
+    near = tile(slice(top, y_at + h + 2), slice(left, x_at + w + 2))
     if x_part or y_part:
         near = _between(near, x_part, y_part)
     patch = near[y_at - top : y_at - top + h, x_at - left : x_at - left + w]

@@ -6,6 +6,7 @@ the planes are fused.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scanner.model.events import Json
@@ -16,7 +17,7 @@ from scanner.pipeline.flat_field import Correction, upright
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import HEIGHT_BIN_PX
 from scanner.pipeline.height_sheet import Heights, paint_heights
-from scanner.pipeline.mosaic import BlockId, Fetch, Mosaic, Strokes
+from scanner.pipeline.mosaic import BlockId, Cut, Mosaic, Strokes
 from scanner.pipeline.sheets import Sheet
 from scanner.storage.fused import FusedSpool
 from scanner.storage.ngff import SHARD_PX, ImageSpec
@@ -52,23 +53,21 @@ def sheets(slide: Slide, image: PyramidStore) -> Callable[[Mosaic], Sequence[She
         return lambda mosaic: _layers(slide, image, mosaic)
     if slide.focus.strategy is FocusStrategy.EDF:
         return lambda mosaic: _sharpest_and_fused(slide, image, mosaic)
-    return lambda mosaic: [Sheet(image, _painted(mosaic, slide.frames))]
+    return lambda mosaic: [Sheet(image, _painted(mosaic, slide.frames.cut))]
 
 
 def _layers(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
-    """All layers of a tile have its place; together they carry no more parents than one plane would."""
+    """All layers of a tile have its place; together they carry hardly more parents than one plane would."""
     count = slide.focus.layers
-    carried = max(1, image.sizes[0][0] // SHARD_PX // 2 // count)
+    carried = max(2, image.sizes[0][0] // SHARD_PX // 2 // count)
 
-    def layer(n: int) -> Fetch:
-        return lambda tile: slide.frames.layer(tile, n)
-
-    return [Sheet(image, _painted(mosaic, layer(n)), layer=n, carried=carried) for n in range(count)]
+    cuts = [partial(slide.frames.cut_layer, n) for n in range(count)]
+    return [Sheet(image, _painted(mosaic, cut), layer=n, carried=carried) for n, cut in enumerate(cuts)]
 
 
 def _sharpest_and_fused(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
-    def plane(number: int) -> Pixels:
-        return slide.correction(slide.fused.plane(slide.name, slide.frames.tile(number)))
+    def plane(number: int, rows: slice, cols: slice) -> Pixels:
+        return slide.correction.cut(slide.fused.plane(slide.name, slide.frames.tile(number)), rows, cols)
 
     def heights_um(number: int) -> Heights:
         return upright(slide.fused.heights_um(slide.name, slide.frames.tile(number)), slide.correction.turns)
@@ -78,14 +77,14 @@ def _sharpest_and_fused(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> li
 
     edf, height = _begin_fused(slide)
     return [
-        Sheet(image, _painted(mosaic, slide.frames)),
+        Sheet(image, _painted(mosaic, slide.frames.cut)),
         Sheet(edf, _painted(mosaic, plane), image=slide.paths.edf.name.split(".")[0]),
         Sheet(height, paint, image=slide.paths.height.name.split(".")[0]),
     ]
 
 
-def _painted(mosaic: Mosaic, fetch: Fetch) -> "Callable[[BlockId, Strokes], Pixels | None]":
-    return lambda block, strokes: mosaic.paint(block, strokes, fetch)
+def _painted(mosaic: Mosaic, cut: Cut) -> Callable[[BlockId, Strokes], Pixels | None]:
+    return lambda block, strokes: mosaic.paint(block, strokes, cut)
 
 
 def _begin_fused(slide: Slide) -> tuple[PyramidStore, PyramidStore]:
