@@ -43,6 +43,8 @@ class Correction:
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Raw (h, w, 3) or (h, w) pixels upright and flat, in the same dtype, rounded to nearest."""
+        if self.gain is None:
+            return upright(pixels, self.turns)
         return self.cut(pixels, slice(None), slice(None))
 
     def cut(self, pixels: Pixels, rows: slice, cols: slice) -> Pixels:
