@@ -162,4 +162,5 @@ def _mixed(image: Image, plane: Image, share: FloatImage) -> Image:
         return np.asarray(cv2.blendLinear(image, np.ascontiguousarray(plane), 1 - share, share), np.uint8)
     share = share if image.ndim == 2 else share[..., None]
     mixed = image + share * (plane.astype(np.float32) - image)
-    return np.rint(mixed).astype(image.dtype)
+    rounded: Image = np.rint(mixed).astype(image.dtype)
+    return rounded

@@ -8,12 +8,13 @@ centred where its curve peaks.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from autofocus.answers import Look
 from scanner.acquisition.acquire import Focusing
 from scanner.acquisition.focus import TileFocusing
 from scanner.errors import FocusRefused
 from scanner.model.plan import Plan, PlannedTile
 from scanner.model.profile import Profile
-from scanner.model.tile import FocusState, Frame, TileFocus
+from scanner.model.tile import FocusState, TileFocus
 
 LOOKED_AT_DEPTHS = (
     2.0  # layers this far apart say where the peak is; measuring all of them would hold up the stage
@@ -57,20 +58,28 @@ class StackFocusing:
         middle_um, _ = self._focusing.predict(tile)
         return tuple(middle_um + offset for offset in self._offsets_um)
 
-    def answer(self, tile: PlannedTile, frames: Sequence[Frame]) -> tuple[int, TileFocus]:
+    def more(self, tile: PlannedTile, looks: Sequence[Look]) -> float | None:
+        """No height beside the layers: the stage need not wait for what they show."""
+        return None
+
+    def judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
         """Which layer is the tile's sharpest, and what is known of its focus."""
-        _, focus = self._focusing.answer(tile, frames[:: self._stride])
+        _, focus = self._focusing.judged(tile, looks[:: self._stride])
         if focus.best_z_um is None:
-            middle = len(frames) // 2
-            return middle, replace(focus, z_um=frames[middle].z_um)
-        away_um = [focus.best_z_um - frame.z_um for frame in frames]
-        sharpest = min(range(len(frames)), key=lambda n: abs(away_um[n]))
-        inside = self._holds(focus.best_z_um, [frame.z_um for frame in frames])
-        state = self._state(abs(away_um[sharpest]), inside)
+            middle = len(looks) // 2
+            return middle, replace(focus, z_um=looks[middle].z_um)
+        away_um = [focus.best_z_um - look.z_um for look in looks]
+        sharpest = min(range(len(looks)), key=lambda n: abs(away_um[n]))
+        inside = self._holds(focus.best_z_um, [look.z_um for look in looks])
         side = "above" if away_um[sharpest] > 0 else "below"
-        words = f"sharpest {abs(away_um[sharpest]):.2f} µm {side} layer {sharpest + 1} of {len(frames)}"
-        reason = words if inside else f"{words}, at the edge of the stack"
-        return sharpest, replace(focus, state=state, z_um=frames[sharpest].z_um, reason=reason)
+        words = f"sharpest {abs(away_um[sharpest]):.2f} µm {side} layer {sharpest + 1} of {len(looks)}"
+        return sharpest, replace(
+            focus,
+            state=self._state(abs(away_um[sharpest]), inside),
+            z_um=looks[sharpest].z_um,
+            reason=words if inside else f"{words}, at the edge of the stack",
+            again=True,
+        )
 
     def _holds(self, best_um: float, heights_um: Sequence[float]) -> bool:
         """Not in the outer half step of the stack, nor beyond it: there the sample goes on."""

@@ -170,7 +170,7 @@ def _exposures(profile: Profile) -> int:
     """How often a tile is exposed."""
     if profile.focus.layered:
         return profile.focus.layers
-    return 2 if profile.focus.strategy is FocusStrategy.EVERY_TILE else 1
+    return 1 if profile.focus.strategy in (FocusStrategy.FIXED, FocusStrategy.MAP) else 2
 
 
 def _survey_seconds(profile: Profile, places: list[Point], look_s: float, given: int | None) -> float:

@@ -32,8 +32,8 @@ def thick_rig(folder: Path, strategy: str, layers: int, more: str = "") -> Path:
     profile = folder / "rig" / "simulated.yaml"
     text = profile.read_text(encoding="utf-8")
     asked = f"strategy: {strategy}, layers: {layers}, layer_step_um: 1.0{more}"
-    assert "strategy: every-tile" in text
-    profile.write_text(text.replace("strategy: every-tile", asked), encoding="utf-8")
+    assert "strategy: hybrid" in text
+    profile.write_text(text.replace("strategy: hybrid", asked), encoding="utf-8")
     return profile
 
 

@@ -14,7 +14,7 @@ from scanner.model.geometry import Rect
 from scanner.model.plan import PlannedTile, grid_over, scan_plan
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.report import FocusPointFact
-from scanner.model.tile import FocusState, Frame, TileFocus
+from scanner.model.tile import FocusState, TileFocus
 from scanner.storage.profiles import read_profile
 from tests.autofocus.fields import Field, cells
 
@@ -27,7 +27,7 @@ SURVEYED = Survey(
         )
         for n in range(5)
     ),
-    FocusTemplate(2.0, 2.0, 0.8, 0.08, 0.8),
+    FocusTemplate.from_optics(0.98),
 )
 
 
@@ -47,8 +47,7 @@ def planned(tile: int = 0, z_um: float | None = None) -> PlannedTile:
 
 def take(focusing: StackFocusing, tile: PlannedTile, field: Field) -> tuple[int, TileFocus, list[float]]:
     heights = list(focusing.planes(tile))
-    frames = [Frame(field.image(z), 0.0, 0.0, z, 0.0, 0.0) for z in heights]
-    return *focusing.answer(tile, frames), heights
+    return *focusing.judged(tile, [field.look(z) for z in heights]), heights
 
 
 def test_layers_lie_at_the_same_offsets_from_the_surface_bottom_to_top() -> None:

@@ -89,9 +89,7 @@ def test_kept_tiles_need_their_place(tmp_path: Path) -> None:
 def test_layers_take_time_and_disk(tmp_path: Path, strategy: str, images: float) -> None:
     shutil.copytree(PROFILE.parent, tmp_path / "rig")
     profile = tmp_path / "rig" / PROFILE.name
-    profile.write_text(
-        profile.read_text().replace("strategy: every-tile", f"strategy: {strategy}, layers: 9")
-    )
+    profile.write_text(profile.read_text().replace("strategy: hybrid", f"strategy: {strategy}, layers: 9"))
     region = Rect(44_000, 12_000, 1_000, 1_000)
     one = expected(tmp_path / "out", region)
     asked = RunRequest(profile=profile, out=tmp_path / "out", slides=1, region_um=region)
