@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr_models.v05.image import Image
 
+from scanner.acquisition.reseat import displacement_px
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.rack import SimulatedRack
 from scanner.devices.simulated.specimen import CameraGrid
@@ -110,12 +111,20 @@ def test_each_layer_shows_what_lies_at_its_height(stacked: tuple[ThickRun, RunRe
 def _true_place(tile: Tile, middle: Pixels) -> tuple[float, float]:
     """Slide µm where the stage really was, to a fraction of a pixel: what is drawn there lies on what was taken."""
     x, y = tile.reported_x_um, tile.reported_y_um
-    for _ in range(3):
+    for turn in range(3):
         seen = _drawn((x, y), tile.layers[LAYERS // 2].z_um)
-        (dx, dy), _ = cv2.phaseCorrelate(_fine(seen), _fine(middle))
-        off_x, off_y = CameraGrid().to_slide(dx, dy)
+        moved = displacement_px(seen, middle) if turn == 0 else _finely(seen, middle)
+        assert moved is not None
+        off_x, off_y = CameraGrid().to_slide(float(moved[0]), float(moved[1]))
         x, y = x - off_x, y - off_y
     return x, y
+
+
+def _finely(before: Pixels, now: Pixels) -> tuple[float, float]:
+    """Without the vignetting, which stays where it is."""
+    a, b = (_fine(each) - cv2.GaussianBlur(_fine(each), (0, 0), 20) for each in (before, now))
+    (dx, dy), _ = cv2.phaseCorrelate(a, b, cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F))
+    return dx, dy
 
 
 def _drawn(at_um: tuple[float, float], z_um: float) -> Pixels:
@@ -238,11 +247,39 @@ def test_no_seam_shows_in_the_fused_plane(fused: tuple[ThickRun, RunResult]) -> 
     run, _ = fused
     edf, owners = whole(run.paths.edf)[1].astype(np.float32), run.owners()
     for axis in (0, 1):
-        steps, border = np.abs(np.diff(edf, axis=axis)), np.diff(owners, axis=axis) != 0
-        beside = np.zeros_like(border)
-        for away in (*range(-9, -3), *range(4, 10)):
-            beside |= np.roll(border, away, axis)
-        assert (steps[border] ** 2).mean() < 1.25 * (steps[beside & ~border] ** 2).mean()
+        lines = _steps_beside_borders(edf, owners, axis)
+        assert lines[0] < 1.2 * np.quantile([line for away, line in lines.items() if abs(away) > 3], 0.9)
+    assert max(_steps_of_light(edf, owners)) < 2.5
+    assert max(_steps_of_light(edf, owners)) < max(_steps_of_light(whole(run.paths.image)[1], owners))
+
+
+def _steps_beside_borders(
+    plane: NDArray[np.generic], owners: NDArray[np.int32], axis: int
+) -> dict[int, float]:
+    """Mean square step across the borders of the tiles, and across lines so many px away from them."""
+    steps, border = np.abs(np.diff(plane, axis=axis)), np.diff(owners, axis=axis) != 0
+    return {away: float((steps[np.roll(border, away, axis)] ** 2).mean()) for away in range(-40, 41)}
+
+
+def _steps_of_light(plane: NDArray[np.generic], owners: NDArray[np.int32]) -> list[float]:
+    """By how much two neighbours differ in brightness, grey levels: the median along their border."""
+    smooth = cv2.blur(plane.astype(np.float32), (9, 9))
+    found = []
+    for axis in (0, 1):
+        first, second = (
+            np.take(owners, part, axis)
+            for part in (range(6, owners.shape[axis]), range(owners.shape[axis] - 6))
+        )
+        step = np.take(smooth, range(6, smooth.shape[axis]), axis) - np.take(
+            smooth, range(smooth.shape[axis] - 6), axis
+        )
+        for pair in {
+            (int(a), int(b)) for a, b in zip(first[first != second], second[first != second], strict=True)
+        }:
+            between = (first == pair[0]) & (second == pair[1])
+            if between.sum() > 2000:
+                found.append(abs(float(np.median(step[between]))))
+    return found
 
 
 def test_the_heights_are_those_of_the_cells(fused: tuple[ThickRun, RunResult]) -> None:
