@@ -224,7 +224,8 @@ def _next_plane(session: Session, place: Point, z_um: float, last: _Shot) -> _Sh
     with contextlib.nullcontext() if _keeps_layers(session) else session.clock.focusing():
         move = session.rig.z.start_move(z_um) if session.rig.z is not None else None
         _ = last.frame
-        return _expose(session, place, _height(move, z_um), last)
+        glanced_at = None if _keeps_layers(session) else last
+        return _expose(session, place, _height(move, z_um), glanced_at)
 
 
 def _expose(session: Session, place: Point, z_um: float, last: _Shot | None) -> _Shot:
