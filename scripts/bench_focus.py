@@ -14,13 +14,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from autofocus.answers import Answer, Found, run
 from autofocus.edf import extended_focus
-from autofocus.metrics import ALL_METRICS, BinnedBrenner, SmoothedBrenner, VarianceOfLaplacian
+from autofocus.metrics import BinnedBrenner, SmoothedBrenner
 from autofocus.search import first_point, guided, template_of
-from autofocus.stack import focus_stack
 from autofocus.template import FocusTemplate
 from autofocus.tile import TilePolicy
 from autofocus.view import View
@@ -28,7 +26,7 @@ from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM, BareGlass, CameraGrid
 from scanner.model.profile import FocusStrategy
 from scanner.model.tile import FocusState
-from scanner.storage.stacks import read_stack
+from scripts.bench_stack import real_rows
 from scripts.focus_choice_rows import choice_rows
 from scripts.focus_drift_rows import drift_rows
 from scripts.focus_field import Place, SimulatedField
@@ -39,8 +37,6 @@ from scripts.focus_share import share_of
 from scripts.focus_tiles import SlideRecord, TileRecord, slide_records
 
 ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared" / "data"
-STACKS = ("B_isbi2014_zstack", "B_ypm_zstack_426566")
 SEED = 700_003
 DEPTH_UM = 0.98
 POINTS = 48
@@ -207,43 +203,6 @@ def speed_rows() -> list[Row]:
         at_most("extended focus, 15 planes of 2048², CPU s", fused_s, 1.0),
         row("robust metric on 2048², CUDA ms", None, 1.0, None),
     ]
-
-
-def real_rows() -> list[Row]:
-    """Blocks of real stacks whose chosen plane the other metrics also like."""
-    judges = [m for m in ALL_METRICS if m.name not in {"smoothed_brenner", "normalised_variance"}]
-    rows = []
-    for name in STACKS:
-        label = f"real stack {name}: blocks where other metrics reach ≥ 95 % of their peak"
-        if not (REAL / name).is_dir():
-            rows.append(row(label, None, 0.97, None))
-            continue
-        planes = read_stack(REAL / name).planes
-        ours = _agreed(planes, SmoothedBrenner(), [m.blocks for m in judges])
-        usual = _agreed(
-            planes, VarianceOfLaplacian(), [m.blocks for m in judges if m.name != "variance_of_laplacian"]
-        )
-        rows += [
-            at_least(label, ours, 0.97),
-            row(f"the same with variance of Laplacian, {name}", usual, None, None),
-        ]
-    return rows
-
-
-def _agreed(planes: Sequence[NDArray[Any]], metric: Any, judges: Sequence[Any]) -> float:
-    found = [
-        b for b in focus_stack(planes, np.arange(len(planes)), metric).blocks if b.best_plane is not None
-    ]
-    good = 0
-    for block in found:
-        part = np.s_[block.y_px : block.y_px + block.h_px, block.x_px : block.x_px + block.w_px]
-        parts = [np.ascontiguousarray(plane[part]) for plane in planes]
-        shares = []
-        for judge in judges:
-            curve = np.array([np.asarray(judge(p)).mean() for p in parts])
-            shares.append(float(curve[block.best_plane] / curve.max()))
-        good += float(np.median(shares)) >= 0.95
-    return good / len(found) if found else 0.0
 
 
 def tiles_asked_for() -> int:
