@@ -22,6 +22,9 @@ GRID = 4
 LEAST_PLANES = 3
 FLAT_RATIO = 1.25
 FALLS_BY_LEAST = 0.02
+FALLS_OVER_NOISE = 3.0
+STANDS_OUT = 5.0
+ROUGHNESS_PLANES = 8
 LEAST_CONTRAST = 0.02
 THICK_BELOW = 0.9
 CELL_PX = 32
@@ -169,8 +172,17 @@ def _focused(looks: Sequence[PlaneLook], heights: FloatArray, shape: tuple[int, 
     field = _Part(energies, robust, contrast, np.zeros(contrast.shape, np.bool_), dark)
     field = replace(field, dirty=_dirt_of_field(field))
     whole = _answer((0, 0, shape[1], shape[0]), field, heights)
+    whole = replace(whole, notes=(*whole.notes, *_dark_notes(looks)))
     parts = zip(_places(shape), field.quarters(), strict=True)
     return StackFocus(whole, tuple(_answer(place, part, heights) for place, part in parts))
+
+
+def _dark_notes(looks: Sequence[PlaneLook]) -> tuple[str, ...]:
+    return tuple(
+        f"plane {number} is left out: its light is wrong ({look.light_fault})"
+        for number, look in enumerate(looks)
+        if look.light_fault
+    )
 
 
 def _dirt_of_field(field: _Part) -> NDArray[np.bool_]:
@@ -229,12 +241,23 @@ def _robust_curve(cells: FloatArray) -> FloatArray:
 def _refusal(curve: FloatArray, plane: int, dark: NDArray[np.bool_]) -> str:
     if curve.max() <= 0 or curve.max() < FLAT_RATIO * float(curve[~dark].min()):
         return "the curve is flat"
-    sides = (curve[:plane], curve[plane + 1 :])
-    if any(side.min(initial=1.0) > 1 - FALLS_BY_LEAST for side in sides):
-        return "the peak lies at the edge of the stack"
-    if dark[plane - 1 : plane + 2].any():
+    if dark[max(0, plane - 1) : plane + 2].any():
         return "the light is wrong in a plane next to the sharpest"
+    far_off = (curve[: (plane + 1) // 2], curve[(plane + len(curve) + 1) // 2 :])
+    least = max(FALLS_BY_LEAST, FALLS_OVER_NOISE * _roughness(curve))
+    if any(not side.size or float(np.median(side)) > 1 - least for side in far_off):
+        return "the peak lies at the edge of the stack, or the drive stood still beyond it"
+    if 1 - float(curve[~dark].min()) < STANDS_OUT * _roughness(curve):
+        return "the curve is no more than noise"
     return ""
+
+
+def _roughness(curve: FloatArray) -> float:
+    """Standard deviation of what changes from plane to plane without a trend: where a drive stands still, all of it."""
+    if len(curve) < ROUGHNESS_PLANES:  # a handful of planes is all peak
+        return 0.0
+    bends = np.abs(curve[:-2] - 2 * curve[1:-1] + curve[2:])
+    return float(np.median(bends)) / 0.6745 / 6**0.5
 
 
 def _two_layers(said: Consensus) -> str:

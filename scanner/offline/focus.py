@@ -1,20 +1,31 @@
 """Which plane of a recorded z-stack is sharp, whole and on a 4 × 4 grid of blocks? ``rackscan focus``."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autofocus.errors import FocusInputError
 from autofocus.metrics import ALL_METRICS
-from autofocus.stack import StackAnswer, State, focus_stack
+from autofocus.stack import StackAnswer, StackFocus, State, focus_stack
 from scanner.errors import BadInput
 from scanner.model.base import Value
+from scanner.offline.stack_pixels import fault_of_pixels, full_range
 from scanner.storage.stacks import KNOWN, Plane, Stack, read_stack
+
+LEAST_STEP_UM, MOST_STEP_UM = 0.001, 1000.0
+MOST_RANGE_UM = 10_000.0
+Told = Callable[[int, int, str], None]
 
 
 class FocusBlock(Value):
-    """A part of the field, px; plane and height are None unless it was found."""
+    """A part of the field, px; plane and height are None unless it was found.
+
+    ``agreement``: of its own peak, what the median view reaches in the plane; ``thick``: refused because layers at
+    two heights are equally strong; ``curve``: sharpness of every plane relative to the best.
+    """
 
     x_px: int
     y_px: int
@@ -24,12 +35,17 @@ class FocusBlock(Value):
     reason: str
     best_plane: int | None
     z_um: float | None
+    notes: tuple[str, ...] = ()
+    agreement: float | None = None
+    thick: bool = False
+    curve: tuple[float, ...] = ()
 
 
 class FocusResult(Value):
     """What ``rackscan focus --json`` prints; ``curves`` hold every metric over the planes, relative to its own peak.
 
-    ``z_um`` counts from the first plane and is None where nobody said how far the planes are apart.
+    ``z_um`` counts from the first plane and is None where nobody said how far the planes are apart; so are
+    ``heights_um``, one for each plane.
     """
 
     state: State
@@ -38,62 +54,117 @@ class FocusResult(Value):
     z_um: float | None
     blocks: tuple[FocusBlock, ...]
     curves: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...] = ()
+    agreement: float | None = None
+    curve: tuple[float, ...] = ()
+    planes: int = 0
+    heights_um: tuple[float, ...] | None = None
+    thick_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Scale:
-    """Heights in steps; ``um`` is None where the step is unknown."""
+class Focused:
+    """The result, and the planes it is about: (h, w[, 3|4]) each, as they were stored."""
 
-    um: float | None
-
-    def height(self, steps: float | None) -> float | None:
-        return None if steps is None or self.um is None else steps * self.um
+    result: FocusResult
+    planes: tuple[Plane, ...]
 
 
-def focus(stack: Path, z_step_um: float | None = None) -> FocusResult:
+@dataclass(frozen=True, slots=True)
+class _Heights:
+    """(n,) places of the planes, in µm or, where nobody said, in steps."""
+
+    places: NDArray[np.float64]
+    in_um: bool
+
+    def um(self, place: float | None) -> float | None:
+        """A height in µm, where that is known."""
+        return place if self.in_um else None
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Nobody watches."""
+
+
+def focus(stack: Path, z_step_um: float | None = None, told: Told = _silent) -> FocusResult:
     """Focus a recorded stack; what cannot be focused is refused with a reason.
 
     Args:
         stack: a multi-page TIFF or a folder of numbered planes.
         z_step_um: distance between planes; else what the file says.
+        told: hears how far it is: done, of how many, and what.
 
     Raises:
-        BadInput: there is nothing to read, or the step is not positive.
+        BadInput: there is nothing to read, or the step is not positive or absurd.
     """
-    if z_step_um is not None and not 0 < z_step_um < float("inf"):
-        raise BadInput.one("the distance between planes must be positive", "correct --z-step-um")
-    read = read_stack(stack)
-    scale = _Scale(z_step_um or read.z_step_um)
-    fault = _not_pixels(read)
+    return focus_planes(stack, z_step_um, told).result
+
+
+def focus_planes(stack: Path, z_step_um: float | None = None, told: Told = _silent) -> Focused:
+    """The same, with the planes, for a report."""
+    _check_step(z_step_um)
+    read = read_stack(stack, lambda done, total: told(done, total, "reading"))
+    heights = _heights(read, z_step_um)
+    fault = fault_of_pixels(read.planes) or _fault_of_heights(read, heights)
     if fault:
-        return FocusResult(state="refused", reason=fault, best_plane=None, z_um=None, blocks=(), curves={})
+        return Focused(_refused(fault, len(read.planes)), read.planes)
+    planes = full_range(read.planes)
     try:
-        answer = focus_stack(read.planes, np.arange(len(read.planes), dtype=float))
-        curves = {metric.name: _relative([metric(plane) for plane in read.planes]) for metric in ALL_METRICS}
+        answer = focus_stack(planes, heights.places, lambda done, total: told(done, total, "focusing"))
+        curves = _curves(planes, told)
     except FocusInputError as error:
         raise BadInput.one(str(error), KNOWN, file=str(stack)) from error
-    whole = answer.whole
-    return FocusResult(
-        state=whole.state,
-        reason=whole.reason,
-        best_plane=whole.best_plane,
-        z_um=scale.height(whole.z_um),
-        blocks=tuple(_block(block, scale) for block in answer.blocks),
-        curves=curves,
-    )
+    return Focused(_result(answer, heights, curves), read.planes)
 
 
-def _not_pixels(stack: Stack) -> str:
-    for number, plane in enumerate(stack.planes):
-        if _has_gaps(plane):
-            return f"plane {number} holds values that are not numbers"
-        if plane.dtype not in (np.uint8, np.uint16):
-            return f"plane {number} holds {plane.dtype}, not 8 or 16 bit pixels"
+def _check_step(z_step_um: float | None) -> None:
+    if z_step_um is None:
+        return
+    if not 0 < z_step_um < float("inf"):
+        raise BadInput.one("the distance between planes must be positive", "correct --z-step-um")
+    if not LEAST_STEP_UM <= z_step_um <= MOST_STEP_UM:
+        raise BadInput.one(
+            f"no focus drive steps {z_step_um:g} µm",
+            f"give --z-step-um in µm, {LEAST_STEP_UM:g} to {MOST_STEP_UM:g}",
+        )
+
+
+def _heights(read: Stack, z_step_um: float | None) -> _Heights:
+    """Counted from the first plane: a step that was given, then heights and at last a step that the file says."""
+    if z_step_um is None and read.heights_um is not None:
+        return _Heights(np.asarray(read.heights_um) - read.heights_um[:1], True)
+    step = read.z_step_um if z_step_um is None else z_step_um
+    steps = np.asarray(read.steps)
+    return _Heights(steps, False) if step is None else _Heights(steps * step, True)
+
+
+def _fault_of_heights(read: Stack, heights: _Heights) -> str:
+    said = np.asarray(read.heights_um if read.heights_um is not None else heights.places, float)
+    steps = np.diff(said)
+    if not np.isfinite(said).all():
+        return "a plane has no finite height"
+    if len(steps) and not ((steps > 0).all() or (steps < 0).all()):
+        wrong = int(np.flatnonzero(steps * (np.sign(np.median(steps)) or 1.0) <= 0)[0])
+        return f"the heights are unordered or repeated: plane {wrong + 1} does not go on from plane {wrong}"
+    span = float(np.ptp(heights.places)) if heights.in_um and len(steps) else 0.0
+    if span > MOST_RANGE_UM:
+        return f"the planes span {span / 1000:g} mm, beyond the limits of any focus drive ({MOST_RANGE_UM / 1000:g} mm)"
     return ""
 
 
-def _has_gaps(plane: Plane) -> bool:
-    return bool(np.issubdtype(plane.dtype, np.floating) and not np.isfinite(plane).all())
+def _refused(reason: str, planes: int) -> FocusResult:
+    return FocusResult(
+        state="refused", reason=reason, best_plane=None, z_um=None, blocks=(), curves={}, planes=planes
+    )
+
+
+def _curves(planes: Sequence[Plane], told: Told) -> dict[str, tuple[float, ...]]:
+    values: dict[str, list[float]] = {metric.name: [] for metric in ALL_METRICS}
+    for number, plane in enumerate(planes, start=1):
+        for metric in ALL_METRICS:
+            values[metric.name].append(metric(plane))
+        told(number, len(planes), "measuring")
+    return {name: _relative(curve) for name, curve in values.items()}
 
 
 def _relative(values: list[float]) -> tuple[float, ...]:
@@ -101,7 +172,25 @@ def _relative(values: list[float]) -> tuple[float, ...]:
     return tuple(value / peak for value in values)
 
 
-def _block(block: StackAnswer, scale: _Scale) -> FocusBlock:
+def _result(answer: StackFocus, heights: _Heights, curves: dict[str, tuple[float, ...]]) -> FocusResult:
+    whole = _block(answer.whole, heights)
+    return FocusResult(
+        state=whole.state,
+        reason=whole.reason,
+        best_plane=whole.best_plane,
+        z_um=whole.z_um,
+        blocks=tuple(_block(block, heights) for block in answer.blocks),
+        curves=curves,
+        notes=whole.notes,
+        agreement=whole.agreement,
+        curve=whole.curve,
+        planes=len(heights.places),
+        heights_um=tuple(map(float, heights.places)) if heights.in_um else None,
+        thick_blocks=sum(block.thick for block in answer.blocks),
+    )
+
+
+def _block(block: StackAnswer, heights: _Heights) -> FocusBlock:
     return FocusBlock(
         x_px=block.x_px,
         y_px=block.y_px,
@@ -110,5 +199,9 @@ def _block(block: StackAnswer, scale: _Scale) -> FocusBlock:
         state=block.state,
         reason=block.reason,
         best_plane=block.best_plane,
-        z_um=scale.height(block.z_um),
+        z_um=heights.um(block.z_um),
+        notes=block.notes,
+        agreement=block.agreement,
+        thick=block.thick,
+        curve=tuple(round(float(value), 4) for value in block.curve),
     )
