@@ -198,24 +198,48 @@ def profile_measure(
     _say(f"{profile} now holds what was measured")
 
 
-@app.command(epilog="Example: rackscan focus STACK.tif --z-step-um 0.5")
+@app.command(
+    epilog="""Examples:
+
+    rackscan focus STACK.tif --z-step-um 0.5
+
+    rackscan focus folder-of-planes --report focus.html
+
+    rackscan focus STACK.ome.tif --json"""
+)
 def focus(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
     z_step_um: Annotated[
         float | None,
-        typer.Option(metavar="S", callback=_positive, help="Distance between planes."),
+        typer.Option(
+            metavar="S",
+            callback=_positive,
+            help="Distance between planes, µm; default: what the file, or the names of the planes, say.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.html", help="Also write a page: curves, the field, the focus surface."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Best plane of a z-stack, whole and on a 4 × 4 grid of blocks: 0 found or no sample, 1 refused."""
-    from scanner.offline.focus import focus as find_focus
+    from scanner.offline.focus import focus_planes
+    from scanner.offline.focus_page import check_place, write_focus_page
+    from scanner.offline.focus_table import answer, picture, progress_bar
 
-    result = find_focus(stack, z_step_um)
+    check_place(report)
+    with _quiet_stdout(as_json), progress_bar(silent=as_json) as told:
+        focused = focus_planes(stack, z_step_um, told)
+        if report is not None:
+            write_focus_page(report, stack.name or str(stack), focused)
+    result = focused.result
     if as_json:
         _emit(result)
     else:
-        plane = "" if result.best_plane is None else f" plane {result.best_plane}"
-        typer.echo(f"{result.state}{plane} {result.reason}".rstrip())
+        typer.echo(answer(result))
+        _show(picture(result)) if result.blocks else None
+        typer.echo(f"report: {report}") if report else None
     raise typer.Exit(1 if result.state == "refused" else 0)
 
 
@@ -357,6 +381,12 @@ def _told(done: int, total: int, what: str = "tiles") -> None:
     """How far a long command is, in one line that is overwritten; nothing where nobody watches."""
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done} of {total}", err=True, nl=done >= total)
+
+
+def _show(picture: object) -> None:
+    from rich.console import Console
+
+    Console().print(picture)
 
 
 def _say(text: str) -> None:
