@@ -1,4 +1,4 @@
-"""Which plane of a stack do views of different scale agree on?
+"""Which plane of a stack do slopes and curvatures of different scale agree on?
 
 One metric answers for one scale of texture: a coarse one likes the plane where the thick parts are sharp, a fine one
 where the thin or the loud are. Slopes and curvatures after Gaussians of several widths span the scales that usual
@@ -16,21 +16,21 @@ from autofocus.metrics import FloatArray, smoothed_difference_kernel, smoothing_
 
 SLOPES_PX = (0.0, 0.5, 1.0, 2.0)
 CURVATURES_PX = (0.0, 1.0)
-ROBUST_VIEW = SLOPES_PX.index(1.0)
-"""The view of ``SmoothedBrenner``, the one that neither noise nor compression reaches."""
+ROBUST_SCALE = SLOPES_PX.index(1.0)
+"""The scale of ``SmoothedBrenner``, the one that neither noise nor compression reaches."""
 CONTENT = 0.95
 _TIE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What the views of one part of a field say together.
+    """What the scales of one part of a field say together.
 
     Attributes:
         plane: where they miss least of their peaks.
-        share: at that plane, of its own peak, what the median view reaches.
-        curve: (n,) mean of the views, each relative to its own peak.
-        peaks: the plane where each of the views peaks, from fine to coarse slopes, then curvatures.
+        share: at that plane, of its own peak, what the median scale reaches.
+        curve: (n,) mean of the scales, each relative to its own peak.
+        peaks: the plane where each of the scales peaks, from fine to coarse slopes, then curvatures.
     """
 
     plane: int
@@ -39,8 +39,8 @@ class Consensus:
     peaks: tuple[int, ...]
 
 
-def view_energies(gray: Gray, rows: int, columns: int) -> FloatArray:
-    """Energy of every view in equal cells: (views, rows, columns) float64, gray levels squared.
+def scale_energies(gray: Gray, rows: int, columns: int) -> FloatArray:
+    """Energy of every scale in equal cells: (scales, rows, columns) float64, gray levels squared.
 
     Slopes are Brenner's difference over two pixels in both directions, curvatures the Laplacian (J. F. Brenner et al.,
     J. Histochem. Cytochem. 24, 1976; J. L. Pech-Pacheco et al., ICPR 2000). ``gray``: (h, w) uint8 or uint16.
@@ -65,9 +65,9 @@ def _curvature(gray: Gray, sigma_px: float) -> NDArray[np.float32]:
 
 
 def agree(energies: FloatArray) -> Consensus:
-    """Of (n, views) energies of n planes, the plane that leaves the views least short of their own peaks.
+    """Of (n, scales) energies of n planes, the plane that leaves the scales least short of their own peaks.
 
-    A view is content within 5 % of its peak. One that hardly changes over the planes, as a fine one in noise or
+    A scale is content within 5 % of its peak. One that hardly changes over the planes, as a fine one in noise or
     compression, is content everywhere and has no say, so that nothing must be known of the noise.
     """
     relative = energies / np.maximum(energies.max(axis=0), 1e-12)

@@ -16,7 +16,9 @@ FEW_VOTES = 0.25
 MANY_VOTES = 0.5
 LEAST_VOTES = 4
 SECOND_LAYER = 0.5
-LOUD = 3.0
+LOUD = 1.5
+QUIET = 0.1
+FAINT = 0.02
 RISES_BY_LEAST = 2.0
 
 
@@ -93,27 +95,29 @@ def specks(cells: FloatArray, cast: Votes, main: Layer) -> NDArray[np.bool_]:
     """Of (n, k) sharpness, the (k,) cells that hold dirt: loud, few, and at a height of their own.
 
     Between them and the main layer lie planes that hardly anyone chose; where the sample is tilted or thick, its
-    votes go on from plane to plane.
+    votes go on from plane to plane. Cells that only a faint blur from next door reaches, sharpest anywhere, go too.
     """
     dirty = np.zeros(cells.shape[1], np.bool_)
     if main.votes < max(LEAST_VOTES, MANY_VOTES * cast.voters):
         return dirty
-    top = cells.max(axis=0)
-    loud = (cast.peaks >= 0) & (top > LOUD * float(np.median(top[cast.within(main)])))
+    top = cells.max(axis=0) / float(np.median(cells.max(axis=0)[cast.within(main)]))
+    heard, loud = (cast.peaks >= 0) & (top > QUIET), (cast.peaks >= 0) & (top > LOUD)
     for side in (cast.peaks < main.first, cast.peaks > main.last):
-        dirty |= _apart(cast, loud & side, main)
+        few = np.count_nonzero(loud & side) <= FEW_VOTES * main.votes
+        if few and _stand_apart(cast.peaks[loud & side], cast.peaks[heard & side], main):
+            dirty |= loud & side
+    dirty |= (cast.peaks >= 0) & (top < FAINT) & ~cast.within(main)
     return dirty
 
 
-def _apart(cast: Votes, loud: NDArray[np.bool_], main: Layer) -> NDArray[np.bool_]:
-    few = np.count_nonzero(loud) <= FEW_VOTES * main.votes
-    if not few or not loud.any():
-        return np.zeros_like(loud)
-    near = int(np.median(cast.peaks[loud]))
+def _stand_apart(loud: NDArray[np.int64], heard: NDArray[np.int64], main: Layer) -> bool:
+    """Are there planes between the loud peaks and the main layer, with fewer votes than the loud ones have?"""
+    if not loud.size:
+        return False
+    near = int(np.median(loud))
     low, high = sorted((near, main.last if near > main.last else main.first))
-    between = cast.histogram[low + 2 : high - 1]
-    alone = between.size > 0 and between.sum() <= np.count_nonzero(loud)
-    return loud if alone else np.zeros_like(loud)
+    between = np.count_nonzero((heard > low + 1) & (heard < high - 1))
+    return high - low > 3 and bool(between <= loud.size)
 
 
 def is_second(main: Layer, other: Layer | None) -> bool:

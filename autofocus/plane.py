@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from autofocus.consensus import ROBUST_VIEW, SLOPES_PX, view_energies
+from autofocus.consensus import ROBUST_SCALE, SLOPES_PX, scale_energies
 from autofocus.gray import Gray, Image, background, focus_channel, noise
 from autofocus.metrics import BinnedBrenner, FloatArray, noise_gain
 from autofocus.sharpness import measure
@@ -18,8 +18,8 @@ class PlaneLook:
     """Energies in equal cells, rows × columns of them, and whether there is sample and light.
 
     Attributes:
-        energies: (views, rows, columns) float64, relative to the mean light squared, noise left in.
-        robust: (rows, columns) float64, of the robust view above the noise floor, relative to the background squared.
+        energies: (scales, rows, columns) float64, relative to the mean light squared, noise left in.
+        robust: (rows, columns) float64, of the robust scale above the noise floor, relative to the background squared.
         deviation: (rows, columns) float64, standard deviation of the light relative to the background.
         has_sample: something absorbs light here.
         light_fault: why the plane must not be used ("" where it may).
@@ -41,17 +41,17 @@ def look_at(plane: Image, grid: int, cell_px: int) -> PlaneLook:
     gray = focus_channel(plane)
     rows, columns = (grid * max(1, round(side / grid / cell_px)) for side in gray.shape)
     seen = measure(plane, _CHEAP, cell_px)
-    views = view_energies(gray, rows, columns)
+    scales = scale_energies(gray, rows, columns)
     light = max(1.0, float(cv2.mean(gray)[0]))
-    robust = (views[ROBUST_VIEW] - _floor(gray, views[ROBUST_VIEW])) / background(gray) ** 2
+    robust = (scales[ROBUST_SCALE] - _floor(gray, scales[ROBUST_SCALE])) / background(gray) ** 2
     return PlaneLook(
-        views / light**2, robust, _deviation(gray, rows, columns), seen.has_sample, seen.light_fault
+        scales / light**2, robust, _deviation(gray, rows, columns), seen.has_sample, seen.light_fault
     )
 
 
 def _floor(gray: Gray, energy: FloatArray) -> float:
     # as in SmoothedBrenner: a dense field has no empty cell, a compressed one no white noise
-    return min(float(np.quantile(energy, 0.1)), noise_gain(SLOPES_PX[ROBUST_VIEW]) * noise(gray) ** 2)
+    return min(float(np.quantile(energy, 0.1)), noise_gain(SLOPES_PX[ROBUST_SCALE]) * noise(gray) ** 2)
 
 
 def _deviation(gray: Gray, rows: int, columns: int) -> FloatArray:

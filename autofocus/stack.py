@@ -37,7 +37,7 @@ class StackAnswer:
 
     ``curve``: (n,) sharpness of each plane relative to the best, empty where light or heights forbid one.
     ``notes``: what a person should know of an answer that holds. ``agreement``: of its own peak, what the median
-    view reaches in the plane. ``thick``: refused because no plane suits most views of the part.
+    scale reaches in the plane. ``thick``: refused because no plane suits most scales of the part.
     """
 
     x_px: int
@@ -66,7 +66,7 @@ class StackFocus:
 class _Part:
     """A rectangle of cells through all planes; ``dirty`` cells are not sample, in ``dark`` planes the light is wrong.
 
-    energies (n, views, …), robust (n, …), contrast (…), dirty (…), dark (n,): … is rows, columns, or a list of cells.
+    energies (n, scales, …), robust (n, …), contrast (…), dirty (…), dark (n,): … is rows, columns, or a list of cells.
     """
 
     energies: FloatArray
@@ -76,8 +76,8 @@ class _Part:
     dark: NDArray[np.bool_]
 
     @property
-    def views(self) -> FloatArray:
-        """(n, views): the mean of all cells."""
+    def scales(self) -> FloatArray:
+        """(n, scales): the mean of all cells."""
         mean: FloatArray = self.energies.reshape(*self.energies.shape[:2], -1).mean(axis=2)
         return mean
 
@@ -90,9 +90,9 @@ class _Part:
 
     def without(self, cells: NDArray[np.bool_]) -> "_Part":
         """The list of the other cells; ``cells``: (k,)."""
-        n, views, kept = *self.energies.shape[:2], ~cells
+        n, scales, kept = *self.energies.shape[:2], ~cells
         return _Part(
-            self.energies.reshape(n, views, -1)[..., kept],
+            self.energies.reshape(n, scales, -1)[..., kept],
             self.robust.reshape(n, -1)[:, kept],
             self.contrast.ravel()[kept],
             self.dirty.ravel()[kept],
@@ -201,19 +201,18 @@ def _dirt(part: _Part) -> NDArray[np.bool_]:
     """What is known to be dirt, and the loudest layer where most cells chose another: (k,)."""
     cells = part.robust.reshape(len(part.dark), -1)
     cast, curve = votes(cells, part.contrast.ravel() >= LEAST_CONTRAST), _robust_curve(cells)
-    loud = cast.layer(curve, agree(part.views).plane)
+    loud = cast.layer(curve, agree(part.scales).plane)
     known = part.dirty.ravel()
     return known | cast.within(loud) if is_dirt(loud, popular(cast, loud, curve), cast.voters) else known
 
 
 def _answer(place: tuple[int, int, int, int], part: _Part, heights: FloatArray) -> StackAnswer:
-    dirty = _dirt(part)
-    clean, notes = part.without(dirty), _dirt_notes(part, dirty)
-    curve = _robust_curve(clean.robust)
-    if clean.contrast.max(initial=0.0) < LEAST_CONTRAST:
-        reason = "only dirt is sharp here" if notes else "nothing absorbs light here"
-        return StackAnswer(*place, "no-sample", reason, None, None, curve, notes)
-    said = agree(clean.views)
+    part, notes = _cleaned(part)
+    curve = _robust_curve(part.robust.reshape(len(heights), -1))
+    if part.contrast.max(initial=0.0) < LEAST_CONTRAST:
+        reason = "only dirt, or blur from next door, shows here" if notes else "nothing absorbs light here"
+        return StackAnswer(*place, "no-sample", reason, None, None, curve)
+    said = agree(part.scales)
     refusal = _refusal(curve, said.plane, part.dark)
     found = StackAnswer(*place, "found", "", said.plane, None, curve, notes, said.share)
     if refusal:
@@ -221,12 +220,24 @@ def _answer(place: tuple[int, int, int, int], part: _Part, heights: FloatArray) 
     if said.share < THICK_BELOW:
         return replace(found, state="refused", reason=_two_layers(said), best_plane=None, thick=True)
     z_um = _between_planes(heights, said.curve, said.plane)
-    return replace(found, z_um=z_um, notes=(*notes, *_second_layer(clean, curve, said.plane)))
+    return replace(found, z_um=z_um, notes=(*notes, *_second_layer(part, curve, said.plane)))
+
+
+def _cleaned(part: _Part) -> tuple[_Part, tuple[str, ...]]:
+    """The part without its dirt, and a note; as it is where dirt decides nothing, so that no sample is lost for it."""
+    dirty = _dirt(part)
+    everything = part.without(np.zeros_like(dirty))
+    if not dirty.any():
+        return everything, ()
+    clean = part.without(dirty)
+    if clean.contrast.max(initial=0.0) >= LEAST_CONTRAST:
+        moved = agree(everything.scales).plane - agree(clean.scales).plane
+        if abs(moved) <= 1:
+            return everything, ()
+    return clean, _dirt_notes(part, dirty)
 
 
 def _dirt_notes(part: _Part, dirty: NDArray[np.bool_]) -> tuple[str, ...]:
-    if not dirty.any():
-        return ()
     plane = int(np.argmax(part.robust.reshape(len(part.dark), -1)[:, dirty].sum(axis=1)))
     return (f"dirt, sharp at plane {plane}, is left out",)
 

@@ -199,48 +199,35 @@ def profile_measure(
 
 
 @app.command(
-    epilog="""Examples:
-
-    rackscan focus STACK.tif --z-step-um 0.5
-
-    rackscan focus folder-of-planes --report focus.html
-
-    rackscan focus STACK.ome.tif --json"""
+    epilog="Examples: rackscan focus STACK.tif --z-step-um 0.5\n\n"
+    "rackscan focus folder-of-planes --report focus.html\n\nrackscan focus STACK.ome.tif --json"
 )
 def focus(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
     z_step_um: Annotated[
         float | None,
         typer.Option(
-            metavar="S",
-            callback=_positive,
-            help="Distance between planes, µm; default: what the file, or the names of the planes, say.",
+            metavar="S", callback=_positive, help="Distance between planes, µm; default: the file's."
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.html", help="Also write a page: curves, the field, the focus surface."),
+        typer.Option(metavar="OUT.html", help="Also write a page: curves, field and focus surface."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Best plane of a z-stack, whole and on a 4 × 4 grid of blocks: 0 found or no sample, 1 refused."""
     from scanner.offline.focus import focus_planes
     from scanner.offline.focus_page import check_place, write_focus_page
-    from scanner.offline.focus_table import answer, picture, progress_bar
+    from scanner.offline.focus_table import progress_bar, show
 
     check_place(report)
     with _quiet_stdout(as_json), progress_bar(silent=as_json) as told:
         focused = focus_planes(stack, z_step_um, told)
         if report is not None:
             write_focus_page(report, stack.name or str(stack), focused)
-    result = focused.result
-    if as_json:
-        _emit(result)
-    else:
-        typer.echo(answer(result))
-        _show(picture(result)) if result.blocks else None
-        typer.echo(f"report: {report}") if report else None
-    raise typer.Exit(1 if result.state == "refused" else 0)
+    _emit(focused.result) if as_json else show(focused.result, report)
+    raise typer.Exit(1 if focused.result.state == "refused" else 0)
 
 
 @app.command(epilog="Example: rackscan stitch tiles.csv --out slide.ome.zarr")
@@ -381,12 +368,6 @@ def _told(done: int, total: int, what: str = "tiles") -> None:
     """How far a long command is, in one line that is overwritten; nothing where nobody watches."""
     if sys.stderr.isatty():
         typer.echo(f"\r{what}: {done} of {total}", err=True, nl=done >= total)
-
-
-def _show(picture: object) -> None:
-    from rich.console import Console
-
-    Console().print(picture)
 
 
 def _say(text: str) -> None:

@@ -23,7 +23,7 @@ Told = Callable[[int, int, str], None]
 class FocusBlock(Value):
     """A part of the field, px; plane and height are None unless it was found.
 
-    ``agreement``: of its own peak, what the median view reaches in the plane; ``thick``: refused because layers at
+    ``agreement``: of its own peak, what the median scale reaches in the plane; ``thick``: refused because layers at
     two heights are equally strong; ``curve``: sharpness of every plane relative to the best.
     """
 

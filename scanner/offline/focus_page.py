@@ -99,11 +99,6 @@ class FocusPage:
         """Blocks whose answer holds, with something to know."""
         return [cell for cell in self.cells if cell.block.notes and cell.block.best_plane is not None]
 
-    def height(self, plane: int | None) -> str:
-        """Where a plane was taken, in words; "" where nobody said."""
-        heights = self.result.heights_um
-        return "" if heights is None or plane is None else f"{heights[plane]:.2f} µm"
-
 
 def check_place(out: Path | None) -> None:
     """Before a long stack is read: can the page be written there?

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from rich.box import ROUNDED
@@ -29,6 +30,16 @@ def progress_bar(silent: bool, console: Console | None = None) -> Iterator[Calla
     with Progress(*columns, console=target, transient=True) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+
+def show(result: FocusResult, report: Path | None, console: Console | None = None) -> None:
+    """The answer, the blocks, and where the page lies, on stdout."""
+    target = console or Console()
+    target.print(answer(result), markup=False, highlight=False, soft_wrap=True)
+    if result.blocks:
+        target.print(picture(result))
+    if report is not None:
+        target.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
 def answer(result: FocusResult) -> str:
