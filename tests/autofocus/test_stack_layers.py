@@ -56,8 +56,8 @@ def test_dirt_on_the_cover_slip_is_louder_than_the_sample_and_does_not_win(
 
 
 def test_dirt_that_would_have_decided_is_told_of() -> None:
-    whole, _ = focused(dirty(12, 4))
-    assert any("dirt, sharp at plane 19, is left out" in note for note in whole.notes)
+    _, blocks = focused(dirty(12, 4))
+    assert any("dirt, sharp at plane 19, is left out" in note for block in blocks for note in block.notes)
 
 
 def test_a_field_without_dirt_has_no_notes() -> None:
