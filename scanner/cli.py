@@ -199,35 +199,27 @@ def profile_measure(
 
 
 @app.command(
-    epilog="Examples: rackscan focus STACK.tif --z-step-um 0.5\n\n"
-    "rackscan focus folder-of-planes --report focus.html\n\nrackscan focus STACK.ome.tif --json"
+    epilog="Examples: rackscan focus STACK.tif --z-step-um 0.5\n\nrackscan focus FOLDER --report focus.html"
 )
 def focus(
     stack: Annotated[Path, typer.Argument(metavar="STACK", help="A multi-page TIFF or a folder of planes.")],
     z_step_um: Annotated[
         float | None,
-        typer.Option(
-            metavar="S", callback=_positive, help="Distance between planes, µm; default: the file's."
-        ),
+        typer.Option(metavar="S", callback=_positive, help="Distance between planes; default: the file's."),
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(metavar="OUT.html", help="Also write a page: curves, field and focus surface."),
+        Path | None, typer.Option(metavar="OUT.html", help="Also write a page: curves, field, surface.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Best plane of a z-stack, whole and on a 4 × 4 grid of blocks: 0 found or no sample, 1 refused."""
-    from scanner.offline.focus import focus_planes
-    from scanner.offline.focus_page import check_place, write_focus_page
+    from scanner.offline.focus_page import focus_with_page
     from scanner.offline.focus_table import progress_bar, show
 
-    check_place(report)
     with _quiet_stdout(as_json), progress_bar(silent=as_json) as told:
-        focused = focus_planes(stack, z_step_um, told)
-        if report is not None:
-            write_focus_page(report, stack.name or str(stack), focused)
-    _emit(focused.result) if as_json else show(focused.result, report)
-    raise typer.Exit(1 if focused.result.state == "refused" else 0)
+        result = focus_with_page(stack, z_step_um, report, told)
+    _emit(result) if as_json else show(result, report)
+    raise typer.Exit(1 if result.state == "refused" else 0)
 
 
 @app.command(epilog="Example: rackscan stitch tiles.csv --out slide.ome.zarr")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from scanner.errors import BadInput
-from scanner.offline.focus import FocusBlock, Focused, FocusResult
+from scanner.offline.focus import FocusBlock, Focused, FocusResult, Told, focus_planes
 from scanner.offline.stack_pixels import full_range
 from scanner.review.pictures import data_uri, eight_bit, jpeg, shrunk
 from scanner.review.report import templates
@@ -98,6 +98,20 @@ class FocusPage:
     def noted(self) -> list[Cell]:
         """Blocks whose answer holds, with something to know."""
         return [cell for cell in self.cells if cell.block.notes and cell.block.best_plane is not None]
+
+
+def focus_with_page(stack: Path, z_step_um: float | None, out: Path | None, told: Told) -> FocusResult:
+    """Focus a stack as ``scanner.offline.focus.focus`` does, and write the page where one is wanted.
+
+    Raises:
+        BadInput: as for the stack, or the page cannot be written there; then nothing was read.
+        RackscanError: the disk is full or read-only.
+    """
+    check_place(out)
+    focused = focus_planes(stack, z_step_um, told)
+    if out is not None:
+        write_focus_page(out, stack.resolve().name, focused)
+    return focused.result
 
 
 def check_place(out: Path | None) -> None:
