@@ -25,6 +25,7 @@ _REACH_OF_SIGMA = 3.5
 _BEYOND_UM = 3.0
 _MOST_STEPS = 401
 _AMPLITUDE_LOG = 2.0
+_LONE = 1.4
 _AREA_LOG = 0.35
 _OVERLOOKED_SHARE = 0.12
 _STAGE_UM = 0.07
@@ -177,7 +178,7 @@ def _length(count: int) -> int:
 
 
 def _grid(z: FloatArray, template: FocusTemplate, prior: Prior) -> FloatArray:
-    reach = _REACH_OF_SIGMA * float(np.hypot(prior.sigma_um, template.spread_um))
+    reach = _REACH_OF_SIGMA * float(np.hypot(prior.sigma_um, _LONE * template.spread_um))
     low = min(float(z.min()) - _BEYOND_UM, prior.z_um - reach)
     high = max(float(z.max()) + _BEYOND_UM, prior.z_um + reach)
     count = int(np.ceil((high - low) / _STEP_UM)) + 1
@@ -206,7 +207,8 @@ def _belief(
     pairs = model[:, None] * model[None]
     square = np.einsum("nk,kg->ng", inverse.reshape(n, -1), pairs.reshape(-1, len(grid)))
     cost = square - 2 * np.einsum("ni,ig->ng", seen, model)
-    wide = prior.sigma_um**2 + template.spread_um**2
+    # a lone object may lie far out, and nothing then holds it back but what is seen
+    wide = prior.sigma_um**2 + (_LONE * template.spread_um) ** 2
     chance = -0.5 * cost - 0.5 * (grid - prior.z_um) ** 2 / wide
     belief: FloatArray = np.exp(chance - chance.max(axis=1, keepdims=True))
     return np.asarray(belief / belief.sum(axis=1, keepdims=True), np.float64)

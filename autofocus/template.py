@@ -20,7 +20,7 @@ _ROUNDS = 3
 _CLEAN_SHARE = 0.5
 _REACH_OF_DEPTH = 6.0
 _SPREAD_UM = (0.3, 3.0)
-_SCATTER = (0.04, 0.3)
+_SCATTER = (0.06, 0.12)
 
 
 def depth_of_field_um(numerical_aperture: float, wavelength_um: float = 0.55) -> float:
@@ -167,7 +167,7 @@ def _fitted(
         sharp=fades[0],
         bands=(fades[1], fades[2], fades[3]),
         spectrum=(0.0, float(centre[1]), float(centre[2])),
-        spectrum_scatter=float(np.clip(apart, 0.05, 0.5)),
+        spectrum_scatter=float(np.clip(apart, 0.1, 0.25)),
         scatter=float(np.clip(np.mean(misfits[1:]), *_SCATTER)),
     )
 
