@@ -18,9 +18,9 @@ from autofocus.stain import GREEN
 FloatImage = NDArray[np.float32]
 
 CELL_PX = 4
-_SHARES_POWER = 16.0
+_SHARES_POWER = 64.0
 _HEIGHT_POWER = 4.0
-_NEAR_CELLS, _WIDE_CELLS, _WIDE_SHARE = 1.5, 6.0, 0.1
+_NEAR_CELLS, _WIDE_CELLS, _WIDE_SHARE = 0.7, 4.0, 0.02
 _STRIP_CELLS = 32
 _NOTHING = 1 / 512
 

@@ -17,12 +17,13 @@ SMALLEST_SIDE_PX = 16
 _GREEN = 1
 
 
-def focus_channel(image: Image, channel: int = _GREEN) -> Gray:
+def focus_channel(image: Image, channel: int = _GREEN, least_px: int = SMALLEST_SIDE_PX) -> Gray:
     """The channel that carries most contrast: green for the usual stains, or the only one of a gray frame.
 
     Args:
         image: (h, w), (h, w, 3) RGB or (h, w, 4) RGBA, uint8 or uint16.
         channel: which of R, G, B (0, 1, 2) of a colour frame.
+        least_px: the shortest side that makes sense.
 
     Raises:
         FocusInputError: for another shape or dtype, or a side shorter than 16 px.
@@ -30,22 +31,22 @@ def focus_channel(image: Image, channel: int = _GREEN) -> Gray:
     if image.dtype not in (np.uint8, np.uint16):
         raise FocusInputError(f"focus needs 8 or 16 bit pixels, not {image.dtype}")
     if image.ndim == 3 and image.shape[2] in (3, 4):
-        gray: Gray = cv2.extractChannel(np.ascontiguousarray(image), channel)
+        gray: Gray = np.asarray(cv2.extractChannel(image, channel), image.dtype)
     elif image.ndim == 2:
         gray = np.ascontiguousarray(image)
     else:
         raise FocusInputError(f"focus needs (h, w), (h, w, 3) or (h, w, 4) pixels, not {image.shape}")
-    if min(gray.shape) < SMALLEST_SIDE_PX:
-        raise FocusInputError(f"focus needs at least {SMALLEST_SIDE_PX} px a side, not {gray.shape}")
+    if min(gray.shape) < least_px:
+        raise FocusInputError(f"focus needs at least {least_px} px a side, not {gray.shape}")
     return gray
 
 
-def background(gray: Gray) -> float:
+def background(gray: Gray, every: int = 8) -> float:
     """How bright the empty field is, in gray levels (≥ 1): the 80 % quantile of a sparse sample of the pixels.
 
     Energies are divided by its square, so that a flickering lamp or another bit depth changes nothing.
     """
-    return max(1.0, float(np.quantile(gray[::8, ::8], 0.8)))
+    return max(1.0, float(np.quantile(gray[:: max(1, every), :: max(1, every)], 0.8)))
 
 
 def noise(gray: Gray, block_px: int = 64) -> float:

@@ -87,13 +87,16 @@ def test_the_robust_metric_finds_the_known_best_planes_of_a_real_stack() -> None
 
 
 @pytest.mark.parametrize("shape", [(256, 256, 3), (165, 301)])
-@pytest.mark.parametrize("name", ["smoothed_brenner", "binned_brenner", "variance_of_laplacian", "tenengrad"])
-def test_torch_gives_the_same_numbers(name: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", [metric.name for metric in ALL_METRICS])
+def test_torch_gives_the_same_numbers(name: str, device: str, shape: tuple[int, ...]) -> None:
     torch_metrics = pytest.importorskip("autofocus.torch_metrics", reason="torch is not installed")
+    if device == "cuda" and not pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("no graphics card here")
     cpu = next(metric for metric in ALL_METRICS if metric.name == name)
     image = FIELD.image(1.0)[: shape[0], : shape[1]]
     image = image if len(shape) == 3 else image[..., 1]
-    other = torch_metrics.TorchMetric(name, "cpu")
+    other = torch_metrics.TorchMetric(name, device)
     assert other(image) == pytest.approx(cpu(image), rel=1e-3)
     difference = np.abs(other.blocks(image) - cpu.blocks(image)).max()
     assert difference <= 1e-3 * cpu.blocks(image).max()
