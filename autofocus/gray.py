@@ -41,12 +41,12 @@ def focus_channel(image: Image, channel: int = _GREEN, least_px: int = SMALLEST_
     return gray
 
 
-def background(gray: Gray, every: int = 8) -> float:
+def background(gray: Gray) -> float:
     """How bright the empty field is, in gray levels (≥ 1): the 80 % quantile of a sparse sample of the pixels.
 
     Energies are divided by its square, so that a flickering lamp or another bit depth changes nothing.
     """
-    return max(1.0, float(np.quantile(gray[:: max(1, every), :: max(1, every)], 0.8)))
+    return max(1.0, float(np.quantile(gray[::8, ::8], 0.8)))
 
 
 def noise(gray: Gray, block_px: int = 64) -> float:

@@ -124,7 +124,7 @@ class BinnedBrenner:
         lines = _lines(image)
         apart = cv2.absdiff(lines[:, 2:], lines[:, :-2])
         energy = cv2.norm(apart, cv2.NORM_L2SQR) / apart.size
-        return float(energy / background(lines, 2) ** 2)
+        return float(energy / background(lines) ** 2)
 
     def blocks(self, image: Image, block_px: int = DEFAULT_BLOCK_PX) -> FloatArray:
         """(rows, columns) float64 energies; the noise is left in."""
@@ -132,7 +132,7 @@ class BinnedBrenner:
         apart = np.asarray(cv2.absdiff(lines[:, 2:], lines[:, :-2]), np.float32)
         rows, columns = (max(1, round(side / block_px)) for side in image.shape[:2])
         means = cv2.resize(apart * apart, (columns, rows), interpolation=cv2.INTER_AREA)
-        return np.asarray(means, np.float64) / background(lines, 2) ** 2
+        return np.asarray(means, np.float64) / background(lines) ** 2
 
 
 def _binned(image: Image) -> Image:

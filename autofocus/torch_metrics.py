@@ -59,8 +59,8 @@ class TorchMetric:
         return pixels.to(self.device).float()
 
 
-def _background(gray: torch.Tensor, every: int = 8) -> torch.Tensor:
-    few = gray[::every, ::every].reshape(-1).sort().values
+def _background(gray: torch.Tensor) -> torch.Tensor:
+    few = gray[::8, ::8].reshape(-1).sort().values
     at = 0.8 * (len(few) - 1)
     low, share = int(at), at - int(at)
     return torch.clamp(few[low] * (1 - share) + few[min(low + 1, len(few) - 1)] * share, min=1.0)
@@ -146,14 +146,14 @@ def _brenner_whole(gray: torch.Tensor) -> torch.Tensor:
 
 def _lines_whole(gray: torch.Tensor) -> torch.Tensor:
     lines = _lines(gray)
-    return ((lines[:, 2:] - lines[:, :-2]) ** 2).mean() / _background(lines, 2) ** 2
+    return ((lines[:, 2:] - lines[:, :-2]) ** 2).mean() / _background(lines) ** 2
 
 
 def _lines_blocks(gray: torch.Tensor, block_px: int) -> torch.Tensor:
     lines = _lines(gray)
     rows, columns = (max(1, round(side / block_px)) for side in gray.shape)
     energy = (lines[:, 2:] - lines[:, :-2]) ** 2
-    return _cells(energy, rows, columns) / _background(lines, 2) ** 2
+    return _cells(energy, rows, columns) / _background(lines) ** 2
 
 
 def _variance(values: torch.Tensor, block_px: int) -> torch.Tensor:
