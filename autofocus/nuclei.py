@@ -19,11 +19,11 @@ Small = NDArray[np.uint8]
 
 _STEPS_PER_OD = 60.0
 _DARKEST_LIGHT_OD = 0.1
-_LIGHT_UM = 8.0
-_LIGHT_REACH_PX = 25
+_LIGHT_PX = 16
+_LIGHT_REACH = 13
 _CLEAR_QUANTILE = 0.8
 # a nucleus stands out of its cell all around; the corner of a cell, a fold or a rim does not
-_RING_RADII_UM = (7.0, 11.0, 16.0)
+_RING_RADII_PX = (7, 11, 16)
 _RING_POINTS = 12
 _LEAST_OD = 0.2
 _SHARE_OF_CORE = 0.5
@@ -34,8 +34,8 @@ _SHARE_OF_DARKNESS = 0.55
 # 2001), dirt about as much; of what eosin and orange G absorb in green, blue takes about half
 _MOST_BLUE = 0.55
 _BLUE_OF_EOSIN = 0.45
-_LEAST_AREA_UM2 = 10.0
-_CORE_REACH_UM = 7.0
+_LEAST_AREA_PX = 10
+_CORE_PX = 15
 _TEXTURE_OD = 0.04
 _TEXTURE_AROUND_PX = 31
 
@@ -47,24 +47,24 @@ def clear_levels(small: Small) -> NDArray[np.float64]:
     return levels
 
 
-def nuclear_mask(small: Small, clear: NDArray[np.float64], um_per_px: float = 1.0) -> Mask:
+def nuclear_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     """What absorbs red and green alike, lets blue through, and is darker than everything around it.
 
     The chromatic rule holds for haematoxylin beside eosin, orange G and light green (papanicolaou, H&E); of a gray
     frame only darkness counts.
     """
     smooth = cv2.GaussianBlur(small, (3, 3), 0.8)
-    density = [_density(smooth[..., c], clear[c], um_per_px) for c in range(3)] if small.ndim == 3 else None
-    dark = np.asarray(cv2.min(density[0], density[1])) if density else _density(smooth, clear[0], um_per_px)
-    above = _over_surroundings(dark, um_per_px)
-    side = 2 * round(_CORE_REACH_UM / um_per_px) + 1
-    near = np.ones((side, side), np.uint8)
+    planes = cv2.split(smooth)
+    density = [_density(np.asarray(p), level) for p, level in zip(planes, clear, strict=True)]
+    dark = np.asarray(cv2.min(density[0], density[1])) if len(density) > 1 else density[0]
+    above = _over_surroundings(dark)
+    near = np.ones((_CORE_PX, _CORE_PX), np.uint8)
     wanted = cv2.bitwise_or(_alone(above, near), _in_a_crowd(dark, above, near))
-    if density:
+    if len(density) > 1:
         wanted = cv2.bitwise_and(wanted, _haematoxylin(density, dark))
     # pieces of cytoplasm and dirt stand out of their surroundings less than any nucleus
     strong = cv2.bitwise_and(wanted, _beyond(above, _STANDS_OUT_OD))
-    return _pieces(wanted, _LEAST_AREA_UM2 / um_per_px**2, strong)
+    return _pieces(wanted, _LEAST_AREA_PX, strong)
 
 
 def _haematoxylin(density: list[NDArray[np.uint8]], dark: Image) -> Image:
@@ -76,9 +76,9 @@ def _haematoxylin(density: list[NDArray[np.uint8]], dark: Image) -> Image:
     )
 
 
-def _over_surroundings(dark: Image, um_per_px: float) -> Image:
+def _over_surroundings(dark: Image) -> Image:
     """How much darker each place is than the darkest around it, at the most favourable of three distances."""
-    around, *others = (cv2.dilate(dark, _ring(round(radius / um_per_px))) for radius in _RING_RADII_UM)
+    around, *others = (cv2.dilate(dark, _ring(radius)) for radius in _RING_RADII_PX)
     for other in others:
         around = cv2.min(around, other)
     return np.asarray(cv2.subtract(dark, around))
@@ -113,22 +113,22 @@ def texture_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     relative = cv2.GaussianBlur(gray, (5, 5), 1.2).astype(np.float32) / np.float32(clear[small.ndim // 3])
     apart = cv2.absdiff(relative, cv2.blur(relative, (_TEXTURE_AROUND_PX, _TEXTURE_AROUND_PX)))
     wanted = (np.asarray(apart) > _TEXTURE_OD).astype(np.uint8)
-    return _pieces(wanted, _LEAST_AREA_UM2, wanted)
+    return _pieces(wanted, _LEAST_AREA_PX, wanted)
 
 
-def _density(channel: Image, clear: float, um_per_px: float) -> NDArray[np.uint8]:
+def _density(channel: Image, clear: float) -> NDArray[np.uint8]:
     """Optical density over the clearest glass within 100 µm: the lamp's fall-off is not the sample's."""
     levels = np.clip((np.arange(256) + 0.5) / clear, 1e-3, None)
     table = np.clip((_DARKEST_LIGHT_OD - np.log(levels)) * _STEPS_PER_OD, 0, 255).astype(np.uint8)
-    density = cv2.LUT(np.ascontiguousarray(channel), table)
-    size = tuple(max(1, round(side * um_per_px / _LIGHT_UM)) for side in reversed(density.shape))
+    density = cv2.LUT(channel, table)
+    size = tuple(max(1, round(side / _LIGHT_PX)) for side in reversed(density.shape))
     coarse = cv2.resize(density, size, interpolation=cv2.INTER_AREA)
-    reach = np.ones((_LIGHT_REACH_PX, _LIGHT_REACH_PX), np.uint8)
-    light = cv2.blur(cv2.erode(coarse, reach), (_LIGHT_REACH_PX, _LIGHT_REACH_PX))
+    reach = np.ones((_LIGHT_REACH, _LIGHT_REACH), np.uint8)
+    light = cv2.blur(cv2.erode(coarse, reach), (_LIGHT_REACH, _LIGHT_REACH))
     return np.asarray(cv2.subtract(density, cv2.resize(light, density.shape[::-1])), np.uint8)
 
 
-def _pieces(wanted: Image, least_px: float, strong: Image) -> Mask:
+def _pieces(wanted: Image, least_px: int, strong: Image) -> Mask:
     """1 in the pieces that are large enough and hold something strong."""
     _, found, stats, _ = cv2.connectedComponentsWithStats(wanted, connectivity=4)
     labels = np.asarray(found, np.int64)

@@ -52,7 +52,7 @@ def first_point(
         return doubt
     blind = Prior(centre_um, range_um)
     guess = combine(looks, start, blind, near=_brightest(looks))
-    note = _other_layer(combine(looks, start, blind), guess.z_um)
+    note = _other_layer(combine(looks[::2], start, blind), guess.z_um)
     looks += yield from _sweep(guess.z_um + depth_of_field_um * np.array(FINE_OF_DEPTH))
     sweep = sweep_of(looks, guess.z_um, depth_of_field_um)
     answer = yield from _confirm(looks, template_of([sweep], start), Prior(guess.z_um, 1.0))

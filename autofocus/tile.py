@@ -40,7 +40,7 @@ class TilePolicy:
     aim: float = 0.95
     enough: float = 0.8
     gain: float = 0.1
-    most: int = 4
+    most: int = 3
     doubt: float = 0.1
 
 
@@ -104,7 +104,9 @@ def judge_tile(
     doubt = doubt_of(looks) or moved_between(looks)
     if doubt is not None:
         return doubt
-    found = combine(looks, template, prior)
+    # where there are many nuclei the first frame shows enough of them
+    crowded = looks[0].crowd_um2 >= policy.crowded_um2
+    found = combine(looks, template, prior, near=looks[:1] if crowded else None)
     reached = [found.typical(look.z_um) for look in looks]
     kept = int(np.argmax(reached))
     z_um = looks[kept].z_um

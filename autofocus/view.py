@@ -21,7 +21,6 @@ FloatArray = NDArray[np.float64]
 Plane = NDArray[Any]
 
 FINE_UM = 0.5
-GLANCE_UM = 2.0
 BLOCK_PX = 32
 BANDS = 3
 MEASURES = 1 + BANDS
@@ -125,16 +124,6 @@ class View:
         return max(0.0, float(np.mean(middle * middle)) - self.noise * float(_NOISE_GAIN[2])) / self.level**2
 
 
-def crowd_um2(image: Image, um_per_px: float = FINE_UM) -> float:
-    """Area of nuclei in a frame, at a glance (µm²): good enough to tell a crowded field from a sparse one.
-
-    Raises:
-        FocusInputError: for pixels of another shape or type.
-    """
-    glance = _shrunk(_eight_bit(_checked(image)), max(1, round(GLANCE_UM / um_per_px)))
-    return float(nuclear_mask(glance, clear_levels(glance), GLANCE_UM).sum()) * GLANCE_UM**2
-
-
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """Places of a field, (n,) rows and columns of blocks, and the area wanted in each, px of 1 µm."""
@@ -153,10 +142,10 @@ class Detail:
     sigma: FloatArray
 
 
-def blocks_of(views: Sequence[View]) -> Blocks:
+def blocks_of(views: Sequence[View], most: int = MOST_BLOCKS) -> Blocks:
     """The blocks in which any of the views shows something wanted; nuclei go before mere texture.
 
-    At most 256, the fullest of them.
+    At most ``most``, the fullest of them.
     """
     counted = [v for v in views if v.nuclei.any()] or list(views)
     mask = counted[0].wanted
@@ -167,8 +156,8 @@ def blocks_of(views: Sequence[View]) -> Blocks:
     # an object that two views see a little apart must not count for more
     areas = np.mean([_area(v.wanted, side, rows, columns) for v in counted], axis=0)
     full = np.flatnonzero(areas.ravel() >= LEAST_BLOCK_AREA)
-    if len(full) > MOST_BLOCKS:
-        full = np.sort(full[np.argsort(-areas.ravel()[full], kind="stable")[:MOST_BLOCKS]])
+    if len(full) > most:
+        full = np.sort(full[np.argsort(-areas.ravel()[full], kind="stable")[:most]])
     wide = cv2.dilate(mask, _MARGIN)
     return Blocks(full // columns, full % columns, areas.ravel()[full], np.asarray(wide, np.uint8))
 

@@ -103,6 +103,7 @@ class TileFocusing:
         self._since_last = 1
         self._unanswered: set[int] = set()
         self._drift_then_um: dict[int, float] = {}
+        self._predicted: tuple[PlannedTile, tuple[float, float]] | None = None
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
         """The heights (z µm) to expose at once, ascending.
@@ -134,6 +135,11 @@ class TileFocusing:
 
     def predict(self, tile: PlannedTile) -> tuple[float, float]:
         """Where the tile is believed to be sharp, and how sure (1 sigma), before it is looked at."""
+        if self._predicted is None or self._predicted[0] != tile:
+            self._predicted = tile, self._predict(tile)
+        return self._predicted[1]
+
+    def _predict(self, tile: PlannedTile) -> tuple[float, float]:
         if tile.z_um is not None:
             since_um = self._drift.z_um - self._drift_then_um.get(tile.tile, self._drift.z_um)
             return tile.z_um + since_um, RETAKE_SIGMA_UM
@@ -160,6 +166,7 @@ class TileFocusing:
         A tile that is taken again has spoken before.
         """
         self._since_last += 1
+        self._predicted = None
         self._drift_then_um[tile.tile] = self._drift.z_um
         if focus.best_z_um is None and focus.state is not FocusState.NO_SAMPLE:
             self._unanswered.add(tile.tile)

@@ -22,7 +22,7 @@ from scanner.storage.facts import Fact
 log = logging.getLogger("scanner.focus")
 
 FIRST_TRIES = 20
-MOST_SWEEPS = 4
+MOST_SWEEPS = 2
 TEACHING_BLOCKS = 40
 FITTED_AT = (6, 12, 24, 48)
 LEAST_POINTS = 5
