@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autofocus.gray import Image
 from autofocus.height import HeightEstimate
-from autofocus.view import FINE_UM, Blocks, View, detail
+from autofocus.view import FINE_UM, Blocks, Detail, View, blocks_of, detail
 
 FloatArray = NDArray[np.float64]
 
@@ -26,6 +26,7 @@ class Look:
         self.z_um = z_um
         self._read = read
         self.um_per_px = um_per_px
+        self._measured: tuple[Blocks, Detail] | None = None
 
     @classmethod
     def known(cls, z_um: float, image: Image, um_per_px: float = FINE_UM) -> "Look":
@@ -41,6 +42,17 @@ class Look:
     def view(self) -> View:
         """The frame, made ready for comparing."""
         return View(self.image, self.um_per_px)
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """Where this frame alone shows what must be sharp."""
+        return blocks_of([self.view])
+
+    def detail_in(self, blocks: Blocks) -> Detail:
+        """How much detail it shows there; the last answer is kept."""
+        if self._measured is None or self._measured[0] is not blocks:
+            self._measured = blocks, detail(self.view, blocks)
+        return self._measured[1]
 
     @cached_property
     def crowd_um2(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from autofocus.answers import Look, NoSample, Refused
 from autofocus.height import HeightEstimate, Prior, estimate
 from autofocus.template import FocusTemplate
-from autofocus.view import MOST_BLOCKS, blocks_of, detail, moved_px
+from autofocus.view import MOST_BLOCKS, blocks_of, moved_px
 
 VIBRATION_PX = 4.0
 # a sweep says so much of each block that a few of them are enough, and the work grows with the cube of the frames
@@ -43,8 +43,8 @@ def combine(
     Raises:
         FocusInputError: nothing in the frames can be focused on.
     """
-    blocks = blocks_of(
-        [look.view for look in near or looks], FEWER_BLOCKS if len(looks) > MANY_LOOKS else MOST_BLOCKS
-    )
-    seen = [detail(look.view, blocks) for look in looks]
+    shown = near or looks
+    most = FEWER_BLOCKS if len(looks) > MANY_LOOKS else MOST_BLOCKS
+    blocks = shown[0].blocks if len(shown) == 1 else blocks_of([look.view for look in shown], most)
+    seen = [look.detail_in(blocks) for look in looks]
     return estimate(np.array([look.z_um for look in looks]), seen, blocks.areas, template, prior)

@@ -104,9 +104,8 @@ def judge_tile(
     doubt = doubt_of(looks) or moved_between(looks)
     if doubt is not None:
         return doubt
-    # where there are many nuclei the first frame shows enough of them
-    crowded = looks[0].crowd_um2 >= policy.crowded_um2
-    found = combine(looks, template, prior, near=looks[:1] if crowded else None)
+    # a nucleus shows as well two micrometres out of focus, so that the first frame alone says where they are
+    found = combine(looks, template, prior, near=looks[:1] if looks[0].view.nuclei.any() else None)
     reached = [found.typical(look.z_um) for look in looks]
     kept = int(np.argmax(reached))
     z_um = looks[kept].z_um

@@ -1,4 +1,4 @@
-"""How does one search for focus run on a rig? A frame is read while z moves and measured during the next exposure."""
+"""How does one search for focus run on a rig? A frame is measured while the next one is read out."""
 
 from collections.abc import Callable
 
@@ -22,16 +22,17 @@ def search_focus(rig: Rig, search: Search) -> Answer:
     um_per_px = rig.profile.active_objective.um_per_px
     wanted_um = next(search)
     last: Look | None = None
+    before: Look | None = None
     while True:
         move = rig.z.start_move(wanted_um)
+        if before is not None:
+            _ = before.view.halves, before.view.nuclei
         if last is not None:
             _ = last.image
         z_um = move.wait().z_um
         exposure = rig.camera.start_exposure()
-        if last is not None:
-            _ = last.view.halves
         exposure.exposed()
-        last = Look(z_um, _reading(exposure), um_per_px)
+        before, last = last, Look(z_um, _reading(exposure), um_per_px)
         try:
             wanted_um = search.send(last)
         except StopIteration as done:
