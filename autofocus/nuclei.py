@@ -43,7 +43,8 @@ _TEXTURE_AROUND_PX = 31
 def clear_levels(small: Small) -> NDArray[np.float64]:
     """How bright the empty field is in each channel: (channels,) gray levels ≥ 1."""
     few = small[::4, ::4].reshape(-1, 1 if small.ndim == 2 else small.shape[2])
-    levels: NDArray[np.float64] = np.maximum(np.quantile(few, _CLEAR_QUANTILE, axis=0), 1.0)
+    at = round(_CLEAR_QUANTILE * (len(few) - 1))
+    levels: NDArray[np.float64] = np.maximum(np.partition(few, at, axis=0)[at].astype(float), 1.0)
     return levels
 
 
