@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autofocus.gray import Image
 from autofocus.height import HeightEstimate
-from autofocus.view import FINE_UM, Blocks, Detail, View, blocks_of, detail
+from autofocus.view import FINE_UM, Blocks, Detail, View, blocks_of, detail, sample_share
 
 FloatArray = NDArray[np.float64]
 
@@ -55,9 +55,9 @@ class Look:
         return self._measured[1]
 
     @cached_property
-    def crowd_um2(self) -> float:
-        """Area of nuclei in the frame."""
-        return float(self.view.nuclei.sum())
+    def sample_share(self) -> float:
+        """How much of the field holds sample, at a glance."""
+        return sample_share(self.image, self.um_per_px)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class TilePolicy:
     Attributes:
         step_um: between the first two planes.
         alone_sigmas: one plane is enough where so many sigmas of the expected height lie within its depth.
-        crowded_um2: with this area of nuclei the stage does not wait to see the planes.
+        crowded_share: where sample fills this much of the field (about 30 cells at 20×) the stage does not wait to see
+            the planes.
         aim: the sharpness, relative to the peak of the tile's own curve, that a plane should reach.
         enough: with this chance of such a plane no further one is taken.
         gain: nor where it would add less than this.
@@ -36,7 +37,7 @@ class TilePolicy:
 
     step_um: float = 1.3
     alone_sigmas: float = 2.5
-    crowded_um2: float = 1100.0
+    crowded_share: float = 0.11
     aim: float = 0.95
     enough: float = 0.8
     gain: float = 0.1
@@ -89,7 +90,11 @@ def next_plane(
 ) -> float | None:
     """Another height worth exposing, or None: the stage may leave. Waits for the last frame only where it must."""
     first = looks[0]
-    if len(looks) >= policy.most or first.crowd_um2 >= policy.crowded_um2 or doubt_of([first]) is not None:
+    if (
+        len(looks) >= policy.most
+        or first.sample_share >= policy.crowded_share
+        or doubt_of([first]) is not None
+    ):
         return None
     guess = combine(looks, template, prior, near=[first])
     now = guess.chance([look.z_um for look in looks], policy.aim)

@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 Plane = NDArray[Any]
 
 FINE_UM = 0.5
+GLANCE_UM = 4.0
+_GLASS_SHARE = 0.93
+_LIGHT_REACH = 25
 BLOCK_PX = 32
 BANDS = 3
 MEASURES = 1 + BANDS
@@ -122,6 +125,20 @@ class View:
         """Detail of the whole field at the middle scale, relative to the clear level squared; never negative."""
         middle = self.halves[0]
         return max(0.0, float(np.mean(middle * middle)) - self.noise * float(_NOISE_GAIN[2])) / self.level**2
+
+
+def sample_share(image: Image, um_per_px: float = FINE_UM) -> float:
+    """How much of a frame holds sample, 0 to 1, at a glance: enough to tell a crowded field from a sparse one.
+
+    Raises:
+        FocusInputError: for pixels of another shape or type.
+    """
+    glance = _shrunk(_eight_bit(_checked(image)), max(1, round(GLANCE_UM / um_per_px)))
+    lightest = glance if glance.ndim == 2 else np.ascontiguousarray(glance.max(axis=2))
+    reach = np.ones((_LIGHT_REACH, _LIGHT_REACH), np.uint8)
+    clear = cv2.blur(cv2.dilate(lightest, reach), (_LIGHT_REACH, _LIGHT_REACH))
+    dark = lightest if glance.ndim == 2 else np.asarray(cv2.max(*cv2.split(glance)[:2]))
+    return float(np.mean(dark < _GLASS_SHARE * np.asarray(clear)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,8 +169,8 @@ def trade_rows(tiles: int) -> list[Row]:
     """What share of the time buys what sharpness: from one plane at the map's height to a look at every tile."""
     settings = {
         "map, one plane": (FocusStrategy.MAP, None),
-        "two planes, never looked at": (FocusStrategy.HYBRID, TilePolicy(crowded_um2=0.0)),
-        "hybrid, looks below 20 nuclei": (FocusStrategy.HYBRID, TilePolicy(crowded_um2=740.0)),
+        "two planes, never looked at": (FocusStrategy.HYBRID, TilePolicy(crowded_share=0.0)),
+        "hybrid, looks below 20 nuclei": (FocusStrategy.HYBRID, TilePolicy(crowded_share=0.07)),
         "hybrid, as it ships": (FocusStrategy.HYBRID, None),
         "every tile looked at": (FocusStrategy.EVERY_TILE, None),
     }

@@ -81,7 +81,7 @@ def _surveyed(rig: Rig, ledger: LedgerProtocol, slide: Slide, plan: Plan, slide_
 def policy_of(strategy: FocusStrategy) -> TilePolicy:
     """How much a tile may cost: ``every-tile`` looks at its planes before it leaves, whatever the field."""
     if strategy is FocusStrategy.EVERY_TILE:
-        return TilePolicy(crowded_um2=math.inf, alone_sigmas=math.inf)
+        return TilePolicy(crowded_share=math.inf, alone_sigmas=math.inf)
     return TilePolicy()
 
 
@@ -191,7 +191,7 @@ class TileFocusing:
         """A tile that was soft once is looked at, whatever its field."""
         if tile.z_um is None:
             return self._policy
-        return replace(self._policy, step_um=RETAKE_STEP_UM, crowded_um2=math.inf, alone_sigmas=math.inf)
+        return replace(self._policy, step_um=RETAKE_STEP_UM, crowded_share=math.inf, alone_sigmas=math.inf)
 
     def _judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
         z_um, sigma_um = self.predict(tile)

@@ -14,7 +14,7 @@ from tests.autofocus.fields import Field, both, cells
 
 TEMPLATE = FocusTemplate.from_optics(0.98)
 POLICY = TilePolicy()
-LOOKING = TilePolicy(crowded_um2=math.inf)
+LOOKING = TilePolicy(crowded_share=math.inf)
 
 
 def taken(field: Field, prior: Prior, policy: TilePolicy) -> tuple[list[Look], TileAnswer]:
@@ -39,7 +39,7 @@ def test_in_a_crowded_field_the_stage_leaves_without_waiting_for_the_last_frame(
         raise AssertionError("the last frame was waited for")
 
     looks = [field.look(-0.6), Look(0.6, never)]
-    assert next_plane(looks, TEMPLATE, Prior(0.0, 0.3), replace(POLICY, crowded_um2=100.0)) is None
+    assert next_plane(looks, TEMPLATE, Prior(0.0, 0.3), replace(POLICY, crowded_share=0.01)) is None
 
 
 @pytest.mark.parametrize("height_um", [-2.5, -1.6, 1.7, 2.6])

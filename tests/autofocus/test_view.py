@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from autofocus.errors import FocusInputError
-from autofocus.view import BLOCK_PX, View, blocks_of, detail, moved_px
+from autofocus.view import BLOCK_PX, View, blocks_of, detail, moved_px, sample_share
 from tests.autofocus.fields import cells
 
 PINK, BLUE, GRAY = (0.1, 0.5, 0.27), (0.52, 0.27, 0.08), (0.8, 0.8, 0.8)
@@ -43,6 +43,13 @@ def test_a_crowd_of_nuclei_is_found_nearly_whole() -> None:
     spots = [((50 + 26 * (n % 6), 50 + 26 * (n // 6)), 7, (1.1, 1.0, 0.35)) for n in range(36)]
     found = 4 * int(View(stained(*spots)).nuclei.sum())
     assert found > 0.5 * 36 * np.pi * 49
+
+
+def test_a_glance_tells_a_crowded_field_from_a_sparse_one() -> None:
+    cell = [((40 + 60 * (n % 4), 40 + 60 * (n // 4)), 24, BLUE) for n in range(16)]
+    assert sample_share(stained(*cell)) == pytest.approx(16 * np.pi * 24**2 / 256**2, rel=0.3)
+    assert sample_share(stained(*cell[:1])) < 0.06
+    assert sample_share(stained()) < 0.002
 
 
 def test_gray_and_sixteen_bit_frames_show_the_same_nuclei() -> None:
