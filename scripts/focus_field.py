@@ -157,7 +157,7 @@ def _share_inside(places_px: NDArray[np.float32], areas_px: NDArray[np.int64]) -
 
 
 def lattice(step_um: float, radius_um: float, most: int) -> Sequence[tuple[int, int, Place]]:
-    """(row, column, place) of the tiles over a round deposit, in rows there and back."""
+    """(row, column, place) of the tiles over a round deposit, in rows there and back; the middle ``most`` of them."""
     reach = int(radius_um // step_um)
     tiles = []
     for row in range(-reach, reach + 1):
@@ -166,4 +166,5 @@ def lattice(step_um: float, radius_um: float, most: int) -> Sequence[tuple[int, 
             if np.hypot(row, column) * step_um <= radius_um:
                 x, y = DEPOSIT_CENTRE_UM[0] + column * step_um, DEPOSIT_CENTRE_UM[1] + row * step_um
                 tiles.append((row + reach, column + reach, (x, y)))
-    return tiles[:most]
+    first = max(0, (len(tiles) - most) // 2)
+    return tiles[first : first + most]
