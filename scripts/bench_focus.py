@@ -101,6 +101,7 @@ def point_rows(field: SimulatedField) -> list[Row]:
         row("first point: refused or empty", float(len(blind) - len(first)), None, None),
         at_most("guided point: p95 error, µm", float(np.quantile(then, 0.95)), 0.20),
         row("guided point: median error, µm", float(np.median(then)), None, None),
+        row("guided point: p95 error of the layer's height, µm", layer_error(field, led), None, None),
         row("guided point: least share of its field's sharpness", least_reached(field, led), None, None),
         at_most("guided point: mean frames", float(np.mean([a.frames for _, a in led])), 4.0),
         row(f"guided point: refused or empty, of {len(led)}", float(len(led) - len(then)), None, None),
@@ -111,6 +112,12 @@ def errors_of(field: SimulatedField, answers: Iterable[tuple[Place, Answer]]) ->
     """How far the found heights lie from the fields' own peaks, µm."""
     found = [(place, answer.z_um) for place, answer in answers if isinstance(answer, Found)]
     return [abs(z_um - field.truth(place).peak_um) for place, z_um in found]
+
+
+def layer_error(field: SimulatedField, answers: Iterable[tuple[Place, Answer]]) -> float:
+    """The height that the map learns against the mean height of the nuclei, 95 % below, µm."""
+    found = [(p, a.estimate.level_um[0]) for p, a in answers if isinstance(a, Found)]
+    return float(np.quantile([abs(z_um - field.truth(p).level_um) for p, z_um in found], 0.95))
 
 
 def least_reached(field: SimulatedField, answers: Iterable[tuple[Place, Answer]]) -> float:

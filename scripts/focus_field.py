@@ -34,12 +34,14 @@ _MARGIN_PX = 64
 class TrueCurve:
     """A tile's own sharpness over height, relative to its peak: its nuclei's curves, weighted by their area.
 
-    ``nuclei`` counts them; without any there is no truth, and every height is as good.
+    ``nuclei`` counts them; without any there is no truth, and every height is as good. ``level_um`` is their mean
+    height.
     """
 
     z_um: FloatArray
     relative: FloatArray
     nuclei: int
+    level_um: float
 
     @property
     def peak_um(self) -> float:
@@ -98,10 +100,11 @@ class SimulatedField:
         read = (inside >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
         heights, areas = found.heights_um[read] - base_um, inside[read]
         if not len(heights):
-            return TrueCurve(grid + base_um, np.ones_like(grid), 0)
+            return TrueCurve(grid + base_um, np.ones_like(grid), 0, base_um)
         defocus, share = self.nucleus
         curve = (np.interp(np.abs(grid[:, None] - heights[None]), defocus, share) * areas).sum(axis=1)
-        return TrueCurve(grid + base_um, curve / curve.max(), len(heights))
+        level_um = base_um + float(np.average(heights, weights=areas))
+        return TrueCurve(grid + base_um, curve / curve.max(), len(heights), level_um)
 
     @cached_property
     def nucleus(self) -> tuple[FloatArray, FloatArray]:
