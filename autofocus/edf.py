@@ -5,7 +5,8 @@ neighbouring tiles fuse alike where they overlap.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,11 +19,15 @@ from autofocus.stain import GREEN
 FloatImage = NDArray[np.float32]
 
 CELL_PX = 4
-_SHARES_POWER = 64.0
-_HEIGHT_POWER = 4.0
-_NEAR_CELLS, _WIDE_CELLS, _WIDE_SHARE = 0.7, 4.0, 0.02
+SHARES_POWER = 128.0
+HEIGHT_POWER = 4.0
+NEAR_CELLS = 1.0
+# a cell out of focus glows beyond its own edge, where only its surroundings know which plane is right
+WIDE_CELLS, WIDE_SHARE = 6.0, 0.1
+FILL_CELLS = 4.0
+LEAST_ENERGY = 1e-3
+NO_PLANE = "no plane was added, so there is nothing to fuse"
 _STRIP_CELLS = 32
-_NOTHING = 1 / 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,45 @@ class ExtendedFocus:
     height_um: FloatImage
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Which planes have come so far: their shape, pixel type and heights."""
+
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.uint8))
+    z_um: frozenset[float] = frozenset()
+
+    def with_plane(self, plane: Image, z_um: float) -> "Series":
+        """And one more.
+
+        Raises:
+            FocusInputError: where it does not belong to those before it, or its height is not finite or repeated.
+        """
+        if not np.isfinite(z_um) or z_um in self.z_um:
+            raise FocusInputError(
+                f"the height {z_um} µm of a plane is not finite, or another plane has it too"
+            )
+        if self.z_um and (plane.shape, plane.dtype) != (self.shape, self.dtype):
+            raise FocusInputError(
+                f"a plane of {plane.shape} {plane.dtype} came after planes of {self.shape} {self.dtype}"
+            )
+        return Series(plane.shape, plane.dtype, self.z_um | {z_um})
+
+
 class FocusStacker:
     """Fuses planes one by one as they are exposed; its memory does not grow with their number.
 
     The fused pixel is the mean of the planes' pixels, weighted by a high power of the gradient energy around it: where
-    there is texture the sharpest plane rules, and over empty glass, where all are equal, their noise averages out.
+    there is texture the sharpest plane rules, and over empty glass, where all are about equal, noise is not picked out.
     A mean invents no colour. The weights stay logarithms, which neither overflow nor need a second look at the planes.
     """
 
     def __init__(self, channel: int = GREEN) -> None:
         self._channel = channel
-        self._heights: set[float] = set()
+        self._series = Series()
         self._image: Image = np.empty(0, np.uint8)
-        self._shares = _RunningShare(_SHARES_POWER)
-        self._height_shares = _RunningShare(_HEIGHT_POWER)
+        self._shares = _RunningShare(SHARES_POWER)
+        self._height_shares = _RunningShare(HEIGHT_POWER)
         self._height: FloatImage = np.empty(0, np.float32)
         self._peak: FloatImage = np.empty(0, np.float32)
 
@@ -54,20 +84,20 @@ class FocusStacker:
         """Take one plane, (h, w[, 3|4]) uint8 or uint16, exposed at ``z_um``; the plane is not kept.
 
         Raises:
-            FocusInputError: where it does not belong to the planes before it, or its height is not finite or repeated.
+            FocusInputError: where its pixels are of another kind, it does not belong to the planes before it, or its
+                height is not finite or repeated.
         """
-        self._checked(plane, z_um)
+        series = self._series.with_plane(plane, z_um)
         energy = _gradient_energy(focus_channel(plane, self._channel))
-        if not self._heights:
-            self._image = plane.copy()
-            self._height = np.full_like(energy, z_um)
-            self._peak = np.zeros_like(energy)
         share = self._shares.of(energy)
-        if self._heights:
+        if self._series.z_um:
             _blend(self._image, plane, share)
+        else:
+            self._image = plane.copy()
+            self._height, self._peak = np.zeros_like(energy), np.zeros_like(energy)
         self._height += self._height_shares.of(energy) * (np.float32(z_um) - self._height)
         np.maximum(self._peak, energy, out=self._peak)
-        self._heights.add(z_um)
+        self._series = series
 
     def result(self) -> ExtendedFocus:
         """The fused image and the height of what is sharp in it; over empty glass the height of what is around it.
@@ -75,24 +105,13 @@ class FocusStacker:
         Raises:
             FocusInputError: where no plane was added.
         """
-        if not self._heights:
-            raise FocusInputError("no plane was added, so there is nothing to fuse")
-        weight = cv2.GaussianBlur(self._peak, (0, 0), 4.0)
-        mean = cv2.GaussianBlur(self._height * self._peak, (0, 0), 4.0) / np.maximum(weight, 1e-12)
-        h, w = self._image.shape[:2]
-        full = cv2.resize(np.asarray(mean, np.float32), None, fx=CELL_PX, fy=CELL_PX)
+        if not self._series.z_um:
+            raise FocusInputError(NO_PLANE)
+        weight = blurred(self._peak, FILL_CELLS)
+        mean = blurred(self._height * self._peak, FILL_CELLS) / weight
+        h, w = self._series.shape[:2]
+        full = cv2.resize(mean, None, fx=CELL_PX, fy=CELL_PX)
         return ExtendedFocus(self._image.copy(), np.ascontiguousarray(full[:h, :w], np.float32))
-
-    def _checked(self, plane: Image, z_um: float) -> None:
-        if not np.isfinite(z_um) or z_um in self._heights:
-            raise FocusInputError(
-                f"the height {z_um} µm of a plane is not finite, or another plane has it too"
-            )
-        first = self._image
-        if self._heights and (plane.shape, plane.dtype) != (first.shape, first.dtype):
-            raise FocusInputError(
-                f"a plane of {plane.shape} {plane.dtype} came after planes of {first.shape} {first.dtype}"
-            )
 
 
 def extended_focus(planes: Sequence[Image], z_um: ArrayLike, channel: int = GREEN) -> ExtendedFocus:
@@ -118,32 +137,53 @@ class _RunningShare:
         self._log_sum: FloatImage | None = None
 
     def of(self, energy: FloatImage) -> FloatImage:
-        weight = np.asarray(cv2.log(energy), np.float32) * np.float32(self._power)
+        weight: FloatImage = np.asarray(cv2.log(energy), np.float32) * np.float32(self._power)
         self._log_sum = weight if self._log_sum is None else np.logaddexp(self._log_sum, weight)
         share: FloatImage = np.exp(weight - self._log_sum)
         return share
 
 
+def gaussian(sigma: float) -> FloatImage:
+    """A Gaussian cut at 4 sigma, sum 1: (2 n + 1,) float32."""
+    at = np.arange(-int(np.ceil(4 * sigma)), int(np.ceil(4 * sigma)) + 1)
+    kernel = np.exp(-0.5 * (at / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def blurred(values: FloatImage, sigma: float) -> FloatImage:
+    """(h, w) float32 after ``gaussian`` in both directions, the border repeated."""
+    kernel = gaussian(sigma)
+    return np.asarray(
+        cv2.sepFilter2D(values, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REPLICATE), np.float32
+    )
+
+
 def _gradient_energy(gray: Image) -> FloatImage:
     """Squared gradient around each cell of 4 × 4 px, in (0.4 % of full scale)², never 0."""
     h, w = gray.shape
-    whole = cv2.copyMakeBorder(gray, 0, -h % CELL_PX, 0, -w % CELL_PX, cv2.BORDER_REPLICATE)
-    half = cv2.resize(whole, (whole.shape[1] // 2, whole.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    if h % CELL_PX or w % CELL_PX:
+        gray = cv2.copyMakeBorder(gray, 0, -h % CELL_PX, 0, -w % CELL_PX, cv2.BORDER_REPLICATE)
+    half = _shrunk(gray)
     scale = 1.0 if gray.dtype == np.uint8 else 1 / 256
-    across = cv2.Sobel(half, cv2.CV_32F, 1, 0, scale=scale)
-    down = cv2.Sobel(half, cv2.CV_32F, 0, 1, scale=scale)
-    squares = cv2.accumulateSquare(down, cv2.multiply(across, across, across))
-    cells = cv2.resize(squares, (whole.shape[1] // 4, whole.shape[0] // 4), interpolation=cv2.INTER_AREA)
-    near = cv2.GaussianBlur(cells, (0, 0), _NEAR_CELLS)
-    wide = cv2.GaussianBlur(cells, (0, 0), _WIDE_CELLS)
-    return np.asarray(near + _WIDE_SHARE * wide + 1e-3, np.float32)
+    across = cv2.Sobel(half, cv2.CV_32F, 1, 0, scale=scale, borderType=cv2.BORDER_REPLICATE)
+    down = cv2.Sobel(half, cv2.CV_32F, 0, 1, scale=scale, borderType=cv2.BORDER_REPLICATE)
+    cells = _shrunk(cv2.accumulateSquare(down, cv2.multiply(across, across, across)))
+    energy = blurred(cells, NEAR_CELLS) + np.float32(WIDE_SHARE) * blurred(cells, WIDE_CELLS)
+    return np.asarray(energy + np.float32(LEAST_ENERGY), np.float32)
+
+
+def _shrunk(values: Image) -> Image:
+    """Means of 2 × 2."""
+    size = values.shape[1] // 2, values.shape[0] // 2
+    return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), values.dtype)
 
 
 def _blend(image: Image, plane: Image, share: FloatImage) -> None:
     """Move ``image`` towards ``plane`` by the cells' shares, strip by strip so that it all stays in the cache."""
     h, w = image.shape[:2]
+    moves_none = 0.5 / (np.iinfo(image.dtype).max + 1)
     for rows, strip in _strips(share, h, w):
-        if strip.max() > _NOTHING:
+        if strip.max() > moves_none:
             image[rows] = _mixed(image[rows], plane[rows], strip)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofocus.errors import FocusInputError
+from autofocus.stain import GREEN
 
 Image = NDArray[Any]
 """(h, w), (h, w, 3) RGB or (h, w, 4) RGBA; uint8 or uint16."""
@@ -14,11 +15,25 @@ Gray = NDArray[Any]
 """(h, w) uint8 or uint16."""
 
 SMALLEST_SIDE_PX = 16
-_GREEN = 1
 
 
-def focus_channel(image: Image, channel: int = _GREEN, least_px: int = SMALLEST_SIDE_PX) -> Gray:
-    """The channel that carries most contrast: green for the usual stains, or the only one of a gray frame.
+def checked(image: Image, least_px: int = SMALLEST_SIDE_PX) -> Image:
+    """The image itself, where focus can be measured on it.
+
+    Raises:
+        FocusInputError: for another shape or dtype, or a side shorter than ``least_px``.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise FocusInputError(f"focus needs 8 or 16 bit pixels, not {image.dtype}")
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))):
+        raise FocusInputError(f"focus needs (h, w), (h, w, 3) or (h, w, 4) pixels, not {image.shape}")
+    if min(image.shape[:2]) < least_px:
+        raise FocusInputError(f"focus needs at least {least_px} px a side, not {image.shape[:2]}")
+    return image
+
+
+def focus_channel(image: Image, channel: int = GREEN, least_px: int = SMALLEST_SIDE_PX) -> Gray:
+    """The channel that carries most contrast, or the only one of a gray frame; ``autofocus.stain`` knows which.
 
     Args:
         image: (h, w), (h, w, 3) RGB or (h, w, 4) RGBA, uint8 or uint16.
@@ -26,19 +41,11 @@ def focus_channel(image: Image, channel: int = _GREEN, least_px: int = SMALLEST_
         least_px: the shortest side that makes sense.
 
     Raises:
-        FocusInputError: for another shape or dtype, or a side shorter than 16 px.
+        FocusInputError: for another shape or dtype, or a shorter side.
     """
-    if image.dtype not in (np.uint8, np.uint16):
-        raise FocusInputError(f"focus needs 8 or 16 bit pixels, not {image.dtype}")
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        gray: Gray = np.asarray(cv2.extractChannel(image, channel), image.dtype)
-    elif image.ndim == 2:
-        gray = np.ascontiguousarray(image)
-    else:
-        raise FocusInputError(f"focus needs (h, w), (h, w, 3) or (h, w, 4) pixels, not {image.shape}")
-    if min(gray.shape) < least_px:
-        raise FocusInputError(f"focus needs at least {least_px} px a side, not {gray.shape}")
-    return gray
+    if checked(image, least_px).ndim == 2:
+        return np.ascontiguousarray(image)
+    return np.asarray(cv2.extractChannel(image, channel), image.dtype)
 
 
 def background(gray: Gray) -> float:
