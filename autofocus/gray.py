@@ -1,5 +1,6 @@
 """Which single channel of a camera frame is focus measured on?"""
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ Gray = NDArray[Any]
 """(h, w) uint8 or uint16."""
 
 SMALLEST_SIDE_PX = 16
+_STRIP_PX = 1 << 16
 
 
 def checked(image: Image, least_px: int = SMALLEST_SIDE_PX) -> Image:
@@ -62,11 +64,37 @@ def noise(gray: Gray, block_px: int = 64) -> float:
     The second difference in both directions cancels smooth content (J. Immerkær, "Fast noise variance
     estimation", Computer Vision and Image Understanding 64, 1996); the low quantile over blocks cancels texture.
     """
-    kernel = np.array([1.0, -2.0, 1.0], np.float32)
     middle = gray[gray.shape[0] // 4 : gray.shape[0] - gray.shape[0] // 4]
-    residual = np.abs(cv2.sepFilter2D(middle, cv2.CV_32F, kernel, kernel))
-    quiet = float(np.quantile(block_means(residual, block_px), 0.2))
+    quiet = float(np.quantile(filtered_block_means(middle, block_px, 1, _residual), 0.2))
     return quiet * float(np.sqrt(np.pi / 2)) / 6.0
+
+
+def _residual(gray: Gray) -> NDArray[np.float32]:
+    kernel = np.array([1.0, -2.0, 1.0], np.float32)
+    residual = np.asarray(cv2.sepFilter2D(gray, cv2.CV_32F, kernel, kernel), np.float32)
+    return np.abs(residual, out=residual)
+
+
+def filtered_block_means(
+    gray: Gray, block_px: int, reach_px: int, filtered: Callable[[Gray], NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """``block_means`` of ``filtered(gray)``, worked out strip by strip: fresh memory costs more than the arithmetic.
+
+    Args:
+        gray: (h, w) uint8 or uint16.
+        block_px: about how wide a block is.
+        reach_px: how far up and down a filtered pixel looks.
+        filtered: (n, w) → (n, w) float32.
+    """
+    h, w = gray.shape
+    columns, rows = max(1, round(w / block_px)), max(SMALLEST_SIDE_PX, _STRIP_PX // w)
+    along = np.empty((h, columns), np.float32)
+    for top in range(0, h, rows):
+        low, bottom = max(0, top - reach_px), min(h, top + rows)
+        strip = filtered(gray[low : min(h, bottom + reach_px)])[top - low : bottom - low]
+        cv2.resize(strip, (columns, bottom - top), along[top:bottom], interpolation=cv2.INTER_AREA)
+    size = columns, max(1, round(h / block_px))
+    return cv2.resize(along, size, interpolation=cv2.INTER_AREA).reshape(size[::-1]).astype(np.float64)
 
 
 def block_means(values: NDArray[np.float32], block_px: int) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from autofocus.edf import (
 from autofocus.errors import FocusInputError
 from autofocus.gray import Image, checked
 from autofocus.stain import GREEN
+from autofocus.torch_metrics import uploaded
 
 
 class TorchFocusStacker:
@@ -45,7 +46,7 @@ class TorchFocusStacker:
             FocusInputError: as ``FocusStacker.add``.
         """
         self._series = self._series.with_plane(checked(plane), z_um)
-        pixels = _uploaded(plane, self._device)
+        pixels = uploaded(plane, self._device)
         gray = pixels if pixels.ndim == 2 else pixels[..., self._channel]
         smooth = self._state.smooth if self._state else _Smoothing.of(plane.shape, self._device)
         energy = smooth.energy(gray, 1.0 if plane.dtype == np.uint8 else 1 / 256)
@@ -131,15 +132,6 @@ class _State:
         """Heights of all pixels, over empty glass those of what is around it."""
         fill = self.smooth.fill
         return _both(self.smooth.enlarge, _both(fill, self.height_um * self.peak) / _both(fill, self.peak))
-
-
-def _uploaded(plane: Image, device: str) -> torch.Tensor:
-    """(h, w[, c]) float32 on the device; what travels is as small as the camera's pixels."""
-    pixels = np.ascontiguousarray(plane)
-    if pixels.dtype == np.uint8:
-        return torch.from_numpy(pixels).to(device).float()
-    # torch computes little with uint16: its bits travel as int16
-    return torch.from_numpy(pixels.view(np.int16)).to(device).to(torch.int32).bitwise_and(0xFFFF).float()
 
 
 def _sums(values: torch.Tensor) -> torch.Tensor:

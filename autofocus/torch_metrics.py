@@ -1,6 +1,7 @@
 """How sharp is an image, computed with torch? The same numbers as ``autofocus.metrics`` within 1e-3, for CUDA.
 
-On the CPU torch is 18 to 175 times slower than OpenCV here, so this file is for graphics cards only.
+On the CPU torch is 18 to 175 times slower than OpenCV here, so this is for graphics cards. Until the answer is
+read nothing waits for the card; filters are sums of shifted images, since convolutions may be rounded to 10 bits.
 """
 
 from collections.abc import Callable
@@ -8,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import conv2d, pad
+from numpy.typing import NDArray
+from torch.nn.functional import pad
 
 from autofocus.errors import FocusInputError
-from autofocus.gray import SMALLEST_SIDE_PX, Image, focus_channel
+from autofocus.gray import SMALLEST_SIDE_PX, Image, checked, focus_channel
 from autofocus.metrics import (
     DCT,
     DCT_MIDDLE,
@@ -19,12 +21,13 @@ from autofocus.metrics import (
     DEFAULT_BLOCK_PX,
     LINE_EVERY_PX,
     FloatArray,
+    SmoothedBrenner,
     noise_gain,
-    smoothed_difference_kernel,
     smoothing_kernel,
 )
+from autofocus.stain import GREEN
 
-_SIGMA_PX = 0.7
+_SIGMA_PX = SmoothedBrenner().sigma_px
 _Whole = Callable[[torch.Tensor], torch.Tensor]
 _InBlocks = Callable[[torch.Tensor, int], torch.Tensor]
 
@@ -36,49 +39,80 @@ class TorchMetric:
     Attributes:
         name: of a metric in ``autofocus.metrics``.
         device: as torch names it, "cuda" or "cpu".
+        channel: which of R, G, B (0, 1, 2) of a colour frame; ``autofocus.stain`` knows.
     """
 
     name: str
     device: str = "cuda"
+    channel: int = GREEN
 
     def __post_init__(self) -> None:
         if self.name not in _BLOCKS:
             raise FocusInputError(f"no torch metric {self.name}; there are {', '.join(sorted(_BLOCKS))}")
 
-    def __call__(self, image: Image) -> float:
-        """As the CPU's metric: whole-field sharpness."""
+    def __call__(self, image: Image | torch.Tensor) -> float:
+        """As the CPU's metric: whole-field sharpness; a tensor that is on the device already is not moved."""
         return float(_WHOLE[self.name](self._gray(image)))
 
-    def blocks(self, image: Image, block_px: int = DEFAULT_BLOCK_PX) -> FloatArray:
+    def blocks(self, image: Image | torch.Tensor, block_px: int = DEFAULT_BLOCK_PX) -> FloatArray:
         """As the CPU's metric: (rows, columns) float64."""
         found: FloatArray = _BLOCKS[self.name](self._gray(image), block_px).double().cpu().numpy()
         return found
 
-    def _gray(self, image: Image) -> torch.Tensor:
-        pixels = torch.from_numpy(focus_channel(image).astype(np.int32))
-        return pixels.to(self.device).float()
+    def _gray(self, image: Image | torch.Tensor) -> torch.Tensor:
+        """(h, w) float32 on the device."""
+        if isinstance(image, torch.Tensor):
+            checked(np.broadcast_to(np.uint8(0), tuple(image.shape)))
+            return (image if image.ndim == 2 else image[..., self.channel]).to(self.device).float()
+        return uploaded(focus_channel(image, self.channel), self.device)
 
 
-def _background(gray: torch.Tensor) -> torch.Tensor:
-    few = gray[::8, ::8].reshape(-1).sort().values
-    at = 0.8 * (len(few) - 1)
-    low, share = int(at), at - int(at)
-    return torch.clamp(few[low] * (1 - share) + few[min(low + 1, len(few) - 1)] * share, min=1.0)
+def uploaded(pixels: Image, device: str) -> torch.Tensor:
+    """uint8 or uint16 pixels of any shape as float32 on the device; what travels is as small as the camera's pixels."""
+    pixels = np.ascontiguousarray(pixels)
+    if pixels.dtype == np.uint8:
+        return torch.from_numpy(pixels).to(device).float()
+    # torch computes little with uint16: its bits travel as int16
+    return torch.from_numpy(pixels.view(np.int16)).to(device).to(torch.int32).bitwise_and(0xFFFF).float()
 
 
-def _separable(gray: torch.Tensor, along_x: FloatArray, along_y: FloatArray) -> torch.Tensor:
-    """Correlation with reflected borders, as OpenCV does it."""
-    rx, ry = len(along_x) // 2, len(along_y) // 2
-    padded = pad(gray[None, None], (rx, rx, ry, ry), mode="reflect")
-    kernel_x = torch.as_tensor(along_x, dtype=gray.dtype, device=gray.device)
-    kernel_y = torch.as_tensor(along_y, dtype=gray.dtype, device=gray.device)
-    return conv2d(conv2d(padded, kernel_x[None, None, None, :]), kernel_y[None, None, :, None])[0, 0]
+def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Of few values, interpolated as NumPy does it."""
+    few = values.reshape(-1).sort().values
+    at = share * (len(few) - 1)
+    low = int(at)
+    return torch.lerp(few[low], few[min(low + 1, len(few) - 1)], at - low)
+
+
+def _background(gray: torch.Tensor, every: int = 8) -> torch.Tensor:
+    return torch.clamp(_quantile(gray[::every, ::every], 0.8), min=1.0)
+
+
+def _bordered(gray: torch.Tensor, px: int) -> torch.Tensor:
+    """With reflected borders, as OpenCV does it."""
+    return pad(gray[None, None], (px, px, px, px), mode="reflect")[0, 0]
+
+
+def _along(values: torch.Tensor, kernel: tuple[float, ...], axis: int) -> torch.Tensor:
+    """Correlation where the kernel lies inside: its length less one shorter along the axis."""
+    length = values.shape[axis] - len(kernel) + 1
+    taps = [(n, weight) for n, weight in enumerate(kernel) if weight]
+    total = values.narrow(axis, taps[0][0], length) * taps[0][1]
+    for n, weight in taps[1:]:
+        total.add_(values.narrow(axis, n, length), alpha=weight)
+    return total
+
+
+def _separable(gray: torch.Tensor, along_x: tuple[float, ...], along_y: tuple[float, ...]) -> torch.Tensor:
+    """(h, w) correlation with two kernels of three."""
+    return _along(_along(_bordered(gray, 1), along_x, 1), along_y, 0)
 
 
 def _smoothed_brenner(gray: torch.Tensor) -> torch.Tensor:
-    smooth = smoothing_kernel(_SIGMA_PX).astype(float)
-    difference = smoothed_difference_kernel(_SIGMA_PX).astype(float)
-    return _separable(gray, difference, smooth) ** 2 + _separable(gray, smooth, difference) ** 2
+    kernel = tuple(smoothing_kernel(_SIGMA_PX).tolist())
+    smooth = _along(_along(_bordered(gray, len(kernel) // 2 + 1), kernel, 1), kernel, 0)
+    across, down = smooth[1:-1, 2:] - smooth[1:-1, :-2], smooth[2:, 1:-1] - smooth[:-2, 1:-1]
+    return across.square_().addcmul_(down, down)
 
 
 def _bins(gray: torch.Tensor) -> torch.Tensor:
@@ -86,7 +120,9 @@ def _bins(gray: torch.Tensor) -> torch.Tensor:
     h, w = gray.shape[0] // 2, gray.shape[1] // 2
     if min(h, w) < SMALLEST_SIDE_PX:
         return gray
-    return torch.floor((gray[: 2 * h, : 2 * w].reshape(h, 2, w, 2).sum(dim=(1, 3)) + 2) / 4)
+    whole = gray[: 2 * h, : 2 * w]
+    pairs = whole[::2] + whole[1::2]
+    return torch.floor((pairs[:, ::2] + pairs[:, 1::2] + 2) / 4)
 
 
 def _lines(gray: torch.Tensor) -> torch.Tensor:
@@ -96,41 +132,39 @@ def _lines(gray: torch.Tensor) -> torch.Tensor:
 
 
 def _tenengrad(gray: torch.Tensor) -> torch.Tensor:
-    smooth, difference = np.array([1.0, 2.0, 1.0]), np.array([-1.0, 0.0, 1.0])
+    smooth, difference = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
     return _separable(gray, difference, smooth) ** 2 + _separable(gray, smooth, difference) ** 2
 
 
 def _laplacian(gray: torch.Tensor) -> torch.Tensor:
-    second, one = np.array([1.0, -2.0, 1.0]), np.array([0.0, 1.0, 0.0])
+    second, one = (1.0, -2.0, 1.0), (0.0, 1.0, 0.0)
     return _separable(gray, second, one) + _separable(gray, one, second)
 
 
 def _noise(gray: torch.Tensor, block_px: int) -> torch.Tensor:
-    kernel = np.array([1.0, -2.0, 1.0])
+    kernel = (1.0, -2.0, 1.0)
     middle = gray[gray.shape[0] // 4 : gray.shape[0] - gray.shape[0] // 4]
     residual = _block_means(_separable(middle, kernel, kernel).abs(), block_px)
     return _quantile(residual, 0.2) * float(np.sqrt(np.pi / 2)) / 6.0
-
-
-def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
-    return torch.quantile(values.reshape(-1), share)
 
 
 def _block_means(values: torch.Tensor, block_px: int) -> torch.Tensor:
     return _cells(values, *(max(1, round(side / block_px)) for side in values.shape))
 
 
-def _cells(values: torch.Tensor, count_y: int, count_x: int) -> torch.Tensor:
-    rows, columns = _shares(values.shape[0], count_y, values), _shares(values.shape[1], count_x, values)
-    return rows @ values @ columns.T
+def _cells(values: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    h, w = values.shape
+    if h % rows == 0 and w % columns == 0:
+        return values.reshape(rows, h // rows, columns, w // columns).mean(dim=(1, 3))
+    down, across = (torch.from_numpy(_shares(*n)).to(values.device) for n in ((h, rows), (w, columns)))
+    return down @ values @ across.T
 
 
-def _shares(side: int, count: int, like: torch.Tensor) -> torch.Tensor:
+def _shares(side: int, count: int) -> NDArray[np.float32]:
     """(count, side): how much of each pixel belongs to each block, rows summing to 1."""
-    edges = torch.linspace(0, side, count + 1, dtype=torch.float64, device=like.device)
-    at = torch.arange(side, dtype=torch.float64, device=like.device)
-    overlap = torch.minimum(edges[1:, None], at + 1) - torch.maximum(edges[:-1, None], at)
-    return (torch.clamp(overlap, 0.0, 1.0) * count / side).to(like.dtype)
+    edges, at = np.linspace(0, side, count + 1), np.arange(side)
+    overlap = np.minimum(edges[1:, None], at + 1) - np.maximum(edges[:-1, None], at)
+    return np.asarray(np.clip(overlap, 0.0, 1.0) * count / side, np.float32)
 
 
 def _brenner_blocks(gray: torch.Tensor, block_px: int) -> torch.Tensor:

@@ -86,20 +86,36 @@ def test_the_robust_metric_finds_the_known_best_planes_of_a_real_stack() -> None
     assert int(np.argmax(curve)) in (14, 15)
 
 
-@pytest.mark.parametrize("shape", [(256, 256, 3), (165, 301)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(256, 256, 3), (165, 301), (33, 47), (129, 200, 4)])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", [metric.name for metric in ALL_METRICS])
-def test_torch_gives_the_same_numbers(name: str, device: str, shape: tuple[int, ...]) -> None:
+def test_torch_gives_the_same_numbers(
+    name: str, device: str, shape: tuple[int, ...], dtype: type[np.uint8]
+) -> None:
     torch_metrics = pytest.importorskip("autofocus.torch_metrics", reason="torch is not installed")
-    if device == "cuda" and not pytest.importorskip("torch").cuda.is_available():
+    torch = pytest.importorskip("torch")
+    if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("no graphics card here")
     cpu = next(metric for metric in ALL_METRICS if metric.name == name)
-    image = FIELD.image(1.0)[: shape[0], : shape[1]]
-    image = image if len(shape) == 3 else image[..., 1]
+    image = _of_shape(shape).astype(dtype) * dtype(201 if dtype == np.uint16 else 1)
     other = torch_metrics.TorchMetric(name, device)
     assert other(image) == pytest.approx(cpu(image), rel=1e-3)
-    difference = np.abs(other.blocks(image) - cpu.blocks(image)).max()
-    assert difference <= 1e-3 * cpu.blocks(image).max()
+    for block_px in (64, 32):
+        difference = np.abs(other.blocks(image, block_px) - cpu.blocks(image, block_px)).max()
+        assert difference <= 1e-3 * cpu.blocks(image, block_px).max()
+    if dtype == np.uint8:
+        assert other(torch.from_numpy(image).to(device)) == other(image)
+
+
+def _of_shape(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A piece of the field with cells in it, its colours different, as gray, RGB or RGBA."""
+    y, x = int(FIELD.y_px[0]), int(FIELD.x_px[0])
+    top, left = min(max(0, y - shape[0] // 2), 512 - shape[0]), min(max(0, x - shape[1] // 2), 512 - shape[1])
+    image = FIELD.image(1.0)[top : top + shape[0], left : left + shape[1]]
+    if len(shape) == 2:
+        return image[..., 1].copy()
+    return np.dstack([image // 2, image[..., :1]])[..., [0, 3, 2, 1][: shape[2]]].copy()
 
 
 def _without_noise(density: NDArray[np.float32], light: float = 235) -> NDArray[np.uint8]:
