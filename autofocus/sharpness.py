@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from autofocus.gray import Gray, Image, background, focus_channel, noise
 from autofocus.metrics import DEFAULT_BLOCK_PX, FloatArray, FocusMetric, SmoothedBrenner
+from autofocus.stain import GREEN
 
 CLIPPED_MOST = 0.5
 DARK_LEVEL = 0.02
@@ -16,7 +17,6 @@ LEAST_CONTRAST = 0.015
 SAMPLE_SCALE_PX = 8
 FLAT_FIELD_SAMPLES = 997
 LEAST_SAMPLE_AREA_PX = 4 * SAMPLE_SCALE_PX**2
-_GREEN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,22 @@ class Sharpness:
 _ROBUST = SmoothedBrenner()
 
 
-def measure(image: Image, metric: FocusMetric = _ROBUST, block_px: int = DEFAULT_BLOCK_PX) -> Sharpness:
-    """Look at one frame: (h, w[, 3|4]) uint8 or uint16, flat-field corrected.
+def measure(
+    image: Image, metric: FocusMetric = _ROBUST, block_px: int = DEFAULT_BLOCK_PX, channel: int = GREEN
+) -> Sharpness:
+    """Look at ``channel`` of one frame: (h, w[, 3|4]) uint8 or uint16, flat-field corrected.
 
     Raises:
         FocusInputError: for pixels of another shape or type.
     """
-    gray = focus_channel(image)
+    gray = focus_channel(image, channel)
     return Sharpness(metric.blocks(gray, block_px), _has_sample(gray), light_fault(gray))
 
 
 def light_fault(image: Image) -> str:
     """Why a frame's light must not be used for focusing, "" where it may: (h, w[, 3|4]) uint8 or uint16."""
     full = np.iinfo(image.dtype).max
-    sparse = image[::8, ::8] if image.ndim == 2 else image[::8, ::8, _GREEN]
+    sparse = image[::8, ::8] if image.ndim == 2 else image[::8, ::8, GREEN]
     if float(np.mean(sparse >= full)) > CLIPPED_MOST:
         return "saturated"
     return "dark" if float(np.quantile(sparse, 0.8)) < DARK_LEVEL * full else ""
@@ -68,7 +70,7 @@ def shows_sample(small: NDArray[np.uint8], clear: NDArray[np.float64]) -> bool:
         small: (h, w[, 3]) uint8 at about 1 µm a pixel.
         clear: (channels,) gray levels of the empty field.
     """
-    gray = small if small.ndim == 2 else np.ascontiguousarray(small[..., _GREEN])
+    gray = small if small.ndim == 2 else np.ascontiguousarray(small[..., GREEN])
     side = SAMPLE_SCALE_PX // 2
     size = max(1, gray.shape[1] // side), max(1, gray.shape[0] // side)
     mean = cv2.resize(gray.astype(np.float32), size, interpolation=cv2.INTER_AREA)

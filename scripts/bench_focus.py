@@ -7,8 +7,7 @@ cytology are taken; a tenth of that, of histology.
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ import cv2
 import numpy as np
 
 from autofocus.answers import Answer, Found, run
-from autofocus.edf import extended_focus
-from autofocus.metrics import BinnedBrenner, SmoothedBrenner
 from autofocus.search import first_point, guided, template_of
 from autofocus.template import FocusTemplate
 from autofocus.tile import TilePolicy
@@ -30,10 +27,12 @@ from scripts.bench_stack import real_rows
 from scripts.focus_choice_rows import choice_rows
 from scripts.focus_drift_rows import drift_rows
 from scripts.focus_field import Place, SimulatedField
+from scripts.focus_fusing_rows import fusing_rows
 from scripts.focus_map_rows import map_rows
 from scripts.focus_peers import peer_rows
 from scripts.focus_scan_rows import scan_rows
 from scripts.focus_share import share_of
+from scripts.focus_speed_rows import speed_rows
 from scripts.focus_tiles import SlideRecord, TileRecord, slide_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,17 +67,6 @@ def rare(name: str, hits: int, of: int, bar: float) -> Row:
     proven = hits > 0 or of * bar >= 3
     share = hits / max(of, 1)
     return row(f"{name}, of {of}", share, bar, share <= bar if proven else None)
-
-
-def cpu_ms(work: Callable[[], object], times: int) -> float:
-    """CPU milliseconds of one call: the least of several, the first left out."""
-    work()
-    taken = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return 1000 * min(taken)
 
 
 def point_rows(field: SimulatedField) -> list[Row]:
@@ -198,20 +186,6 @@ def sample_rows(field: SimulatedField, frames: int = 3000) -> list[Row]:
     return [rare("empty fields taken for sample", taken, frames, 0.001)]
 
 
-def speed_rows() -> list[Row]:
-    """CPU time of the metrics and of fusing."""
-    rng = np.random.default_rng(SEED)
-    frame = rng.integers(150, 250, (2048, 2048, 3)).astype(np.uint8)
-    planes = [np.roll(frame, n, axis=0) for n in range(15)]
-    fused_s = cpu_ms(lambda: extended_focus(planes, np.arange(15.0)), 1) / 1000
-    return [
-        at_most("streaming metric on 2048², CPU ms", cpu_ms(lambda: BinnedBrenner()(frame), 10), 1.0),
-        at_most("robust metric on 2048², CPU ms", cpu_ms(lambda: SmoothedBrenner()(frame), 10), 12.0),
-        at_most("extended focus, 15 planes of 2048², CPU s", fused_s, 1.0),
-        row("robust metric on 2048², CUDA ms", None, 1.0, None),
-    ]
-
-
 def tiles_asked_for() -> int:
     """What ``--tiles`` says."""
     return int(sys.argv[sys.argv.index("--tiles") + 1]) if "--tiles" in sys.argv else DEFAULT_TILES
@@ -232,6 +206,7 @@ def main() -> None:
         *scan_rows(),
         *choice_rows(),
         *drift_rows(),
+        *fusing_rows(),
         *speed_rows(),
         *real_rows(),
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autofocus.metrics import SmoothedBrenner
+from autofocus.stain import focus_channel_of
 from scanner.acquisition.measure_fits import Chain, Floats, fit_camera_to_stage, shrunk
 from scanner.devices.protocols import ZStage
 from scanner.devices.rig import Rig
@@ -107,7 +108,7 @@ def may_focus(rig: Rig) -> bool:
 def _best_height(rig: Rig, place: Point, about_um: float, step_um: float) -> tuple[float, float | None]:
     """(sharpness, z µm) where a field is sharpest within five steps; z None where z must not move."""
     rig.stage.start_move(place).wait()
-    metric = SmoothedBrenner()
+    metric = SmoothedBrenner(channel=focus_channel_of(rig.profile.focus.stain))
     if not may_focus(rig):
         return metric(look(rig)), None
     best = (-1.0, about_um)

@@ -10,6 +10,7 @@ from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from autofocus.stain import Stain
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Point, Space
 
@@ -160,7 +161,8 @@ class FocusSpec(Value):
     """``start_um`` is where the first search begins (z µm), ``range_um`` how far it looks up and down.
 
     ``layers`` heights ``layer_step_um`` apart, the middle one where the tile is expected to be sharp, are exposed by
-    the strategies for thick samples.
+    the strategies for thick samples. ``stain`` says in which colour detail is measured where one channel is enough:
+    when layers are fused and the rig measures itself; tiles are focused on nuclei, which all colours tell.
     """
 
     strategy: FocusStrategy = FocusStrategy.EVERY_TILE
@@ -170,6 +172,7 @@ class FocusSpec(Value):
     point_spacing_fields: Positive = 4.0
     layers: int = Field(default=9, ge=3, le=99)
     layer_step_um: Positive = 1.0
+    stain: Stain = Stain.PAPANICOLAOU
 
     @field_validator("layers")
     @classmethod

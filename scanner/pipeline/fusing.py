@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofocus.edf import ExtendedFocus, FocusStacker
+from autofocus.stain import GREEN
 from scanner.model.events import Kind
 from scanner.model.tile import EndOfPlan, Judged, Pixels, Tile
 from scanner.storage.facts import FusedFact, tile_key
@@ -25,12 +26,16 @@ GLASS_BIN_PX = 8
 
 @dataclass(frozen=True, slots=True)
 class FuseWork:
-    """What the step works with: where layers wait, where what is made of them waits, and where it is booked."""
+    """What the step works with: where layers wait, where what is made of them waits, and where it is booked.
+
+    ``channel`` of a colour frame tells which layer is sharp.
+    """
 
     slide_id: str
     layers: Spool
     fused: FusedSpool
     ledger: Ledger
+    channel: int = GREEN
 
 
 def with_fused(items: Iterator[Judged | EndOfPlan], work: FuseWork) -> Iterator[Judged | EndOfPlan]:
@@ -49,19 +54,20 @@ def with_fused(items: Iterator[Judged | EndOfPlan], work: FuseWork) -> Iterator[
 
 
 def _fuse_one(tile: Tile, work: FuseWork) -> None:
-    fused = fuse((layer.z_um, _pixels(tile, n, work)) for n, layer in enumerate(tile.layers))
+    planes = ((layer.z_um, _pixels(tile, n, work)) for n, layer in enumerate(tile.layers))
+    fused = fuse(planes, work.channel)
     content = work.fused.put(work.slide_id, tile, fused.image, coarse(fused.height_um))
     fact = FusedFact(tile=tile.planned.tile, plan=tile.plan, content=content)
     work.ledger.append(Kind.FUSED, work.slide_id, tile_key(*tile.key), fact.body())
 
 
-def fuse(planes: Iterable[tuple[float, Pixels]]) -> ExtendedFocus:
+def fuse(planes: Iterable[tuple[float, Pixels]], channel: int = GREEN) -> ExtendedFocus:
     """One plane from (height, pixels) of several, each in memory only while it is added.
 
     A lamp flickers by a per cent, which would show as patches and as a step at the edge of the tile: every plane is lit
     as the first, and what comes out as the mean of all. Of planes at one height, the first counts.
     """
-    stacker, levels = FocusStacker(), dict[float, float]()
+    stacker, levels = FocusStacker(channel), dict[float, float]()
     for z_um, pixels in planes:
         if z_um not in levels:
             levels[z_um] = glass_level(pixels)

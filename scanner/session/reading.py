@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from autofocus.stain import focus_channel_of
 from scanner.acquisition.rack import SlideBegun
 from scanner.errors import DamagedRun
 from scanner.model.events import Kind
@@ -156,7 +157,10 @@ def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterat
         yield from items
         return
     with Ledger.open(desk.folder.ledger) as ledger:
-        yield from with_fused(items, FuseWork(name, desk.spool, FusedSpool(desk.folder.fused), ledger))
+        channel = focus_channel_of(desk.profile.focus.stain)
+        yield from with_fused(
+            items, FuseWork(name, desk.spool, FusedSpool(desk.folder.fused), ledger, channel)
+        )
 
 
 def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
