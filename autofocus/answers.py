@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from autofocus.detail import Detail, detail, energy_of
 from autofocus.gray import Image
 from autofocus.height import HeightEstimate
-from autofocus.view import FINE_UM, Blocks, Detail, View, blocks_of, detail, sample_share
+from autofocus.view import FINE_UM, Blocks, View, blocks_of
 
 FloatArray = NDArray[np.float64]
 
@@ -48,16 +49,19 @@ class Look:
         """Where this frame alone shows what must be sharp."""
         return blocks_of([self.view])
 
+    @cached_property
+    def energy(self) -> float:
+        """Detail of the whole field."""
+        return energy_of(self.view)
+
     def detail_in(self, blocks: Blocks) -> Detail:
         """How much detail it shows there; the last answer is kept."""
+        if blocks.part_of is not None:
+            whole, which = blocks.part_of
+            return self.detail_in(whole).of(which)
         if self._measured is None or self._measured[0] is not blocks:
             self._measured = blocks, detail(self.view, blocks)
         return self._measured[1]
-
-    @cached_property
-    def sample_share(self) -> float:
-        """How much of the field holds sample, at a glance."""
-        return sample_share(self.image, self.um_per_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Sweep:
     @classmethod
     def of(cls, looks: Sequence[Look], blocks: Blocks) -> "Sweep":
         """Measure every frame."""
-        seen = [detail(look.view, blocks) for look in looks]
+        seen = [look.detail_in(blocks) for look in looks]
         z_um = np.array([look.z_um for look in looks], float)
         return cls(z_um, np.array([d.energy for d in seen]), np.array([d.sigma for d in seen]))
 

@@ -8,7 +8,7 @@ import numpy as np
 from autofocus.answers import Look, NoSample, Refused
 from autofocus.height import HeightEstimate, Prior, estimate
 from autofocus.template import FocusTemplate
-from autofocus.view import MOST_BLOCKS, blocks_of, moved_px
+from autofocus.view import Blocks, blocks_of, moved_px
 
 VIBRATION_PX = 4.0
 # a sweep says so much of each block that a few of them are enough, and the work grows with the cube of the frames
@@ -35,16 +35,17 @@ def moved_between(looks: Sequence[Look]) -> Refused | None:
     return None
 
 
-def combine(
-    looks: Sequence[Look], template: FocusTemplate, prior: Prior, near: Sequence[Look] | None = None
-) -> HeightEstimate:
-    """The field's height from its frames; ``near`` are those that show where the objects lie.
+def shown_by(looks: Sequence[Look]) -> Blocks:
+    """Where any of these frames shows what must be sharp."""
+    return looks[0].blocks if len(looks) == 1 else blocks_of([look.view for look in looks])
+
+
+def combine(looks: Sequence[Look], template: FocusTemplate, prior: Prior, blocks: Blocks) -> HeightEstimate:
+    """The field's height from what its frames show in the blocks.
 
     Raises:
         FocusInputError: nothing in the frames can be focused on.
     """
-    shown = near or looks
-    most = FEWER_BLOCKS if len(looks) > MANY_LOOKS else MOST_BLOCKS
-    blocks = shown[0].blocks if len(shown) == 1 else blocks_of([look.view for look in shown], most)
-    seen = [look.detail_in(blocks) for look in looks]
-    return estimate(np.array([look.z_um for look in looks]), seen, blocks.areas, template, prior)
+    counted = blocks.fullest(FEWER_BLOCKS) if len(looks) > MANY_LOOKS else blocks
+    seen = [look.detail_in(counted) for look in looks]
+    return estimate(np.array([look.z_um for look in looks]), seen, counted.areas, template, prior)

@@ -50,6 +50,12 @@ def focus_channel(image: Image, channel: int = GREEN, least_px: int = SMALLEST_S
     return np.asarray(cv2.extractChannel(image, channel), image.dtype)
 
 
+def ranked(values: NDArray[Any], share: float) -> float:
+    """The value that a share of all lie below; of an array of any shape."""
+    at = round(share * (values.size - 1))
+    return float(np.partition(values, at, axis=None)[at])
+
+
 def background(gray: Gray) -> float:
     """How bright the empty field is, in gray levels (≥ 1): the 80 % quantile of a sparse sample of the pixels.
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
+from autofocus.detail import BANDS, Detail
 from autofocus.errors import FocusInputError
+from autofocus.gray import ranked
 from autofocus.template import FocusTemplate
-from autofocus.view import BANDS, Detail
 
 FloatArray = NDArray[np.float64]
 
@@ -89,7 +90,7 @@ class HeightEstimate:
 
     def surely(self, z_um: float, doubt: float) -> float:
         """The sharpness that ``z_um`` reaches in all but a share ``doubt`` of the curves that explain the frames."""
-        return float(np.quantile(self._reached(z_um), doubt))
+        return ranked(self._reached(z_um), doubt)
 
     def chance(self, z_um: ArrayLike, level: float) -> float:
         """In which share of these curves does one of the heights reach ``level``?"""
@@ -240,21 +241,25 @@ def _draws(
     The same numbers are drawn each time, so that the same frames give the same answer.
     """
     rng = np.random.default_rng(0)
+    steps, blocks = len(grid), np.arange(len(areas))
     cumulated = np.cumsum(belief, axis=1)
-    dice = rng.random((DRAWS, len(areas)))
-    at = np.stack([np.searchsorted(row, dice[:, n] * row[-1]) for n, row in enumerate(cumulated)], axis=1)
+    # one search for all blocks: the cumulated belief of block n runs from n to n + 1
+    dice = rng.random((DRAWS, len(areas))) + blocks
+    at = np.searchsorted((cumulated / cumulated[:, -1:] + blocks[:, None]).ravel(), dice) - blocks * steps
     weights = areas * np.exp(rng.normal(0.0, _AREA_LOG, (DRAWS, len(areas))))
-    mass = np.zeros((DRAWS, len(grid)))
-    np.add.at(mass, (np.arange(DRAWS)[:, None], np.clip(at, 0, len(grid) - 1)), weights)
+    flat = np.arange(DRAWS)[:, None] * steps + np.clip(at, 0, steps - 1)
+    mass: FloatArray = (
+        np.bincount(flat.ravel(), weights.ravel(), DRAWS * steps).reshape(DRAWS, steps).astype(float)
+    )
     wide = float(np.hypot(prior.sigma_um, template.spread_um))
     unseen = np.searchsorted(grid, prior.z_um + wide * rng.standard_normal(DRAWS))
-    mass[np.arange(DRAWS), np.clip(unseen, 0, len(grid) - 1)] += (
+    mass[np.arange(DRAWS), np.clip(unseen, 0, steps - 1)] += (
         _OVERLOOKED_SHARE * areas.sum() * rng.exponential(1.0, DRAWS)
     )
     curves = blur(mass)
     # the stage is not quite where it says: whole steps of the grid are fine enough
     shift = np.rint(rng.normal(0.0, _STAGE_UM / (grid[1] - grid[0]), DRAWS)).astype(int)
-    moved_to = np.clip(np.arange(len(grid)) + shift[:, None], 0, len(grid) - 1)
+    moved_to = np.clip(np.arange(steps) + shift[:, None], 0, steps - 1)
     moved = np.take_along_axis(curves, moved_to, axis=1)
     relative: FloatArray = moved / moved.max(axis=1, keepdims=True)
     return relative

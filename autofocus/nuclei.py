@@ -4,12 +4,15 @@ A field holds nuclei, folds, dirt and rims of cells at heights of their own; it 
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from autofocus.gray import ranked
 
 Mask = NDArray[np.uint8]
 """(h, w) uint8, 1 where something is wanted sharp."""
@@ -42,10 +45,9 @@ _TEXTURE_AROUND_PX = 31
 
 def clear_levels(small: Small) -> NDArray[np.float64]:
     """How bright the empty field is in each channel: (channels,) gray levels ≥ 1."""
-    few = small[::4, ::4].reshape(-1, 1 if small.ndim == 2 else small.shape[2])
-    at = round(_CLEAR_QUANTILE * (len(few) - 1))
-    levels: NDArray[np.float64] = np.maximum(np.partition(few, at, axis=0)[at].astype(float), 1.0)
-    return levels
+    few = np.atleast_3d(small[::4, ::4])
+    levels = [ranked(few[..., channel], _CLEAR_QUANTILE) for channel in range(few.shape[2])]
+    return np.maximum(levels, 1.0)
 
 
 def nuclear_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
@@ -54,9 +56,7 @@ def nuclear_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     The chromatic rule holds for haematoxylin beside eosin, orange G and light green (papanicolaou, H&E); of a gray
     frame only darkness counts.
     """
-    smooth = cv2.GaussianBlur(small, (3, 3), 0.8)
-    planes = cv2.split(smooth)
-    density = [_density(np.asarray(p), level) for p, level in zip(planes, clear, strict=True)]
+    density = cv2.split(_density(np.asarray(cv2.GaussianBlur(small, (3, 3), 0.8)), clear))
     dark = np.asarray(cv2.min(density[0], density[1])) if len(density) > 1 else density[0]
     above = _over_surroundings(dark)
     near = np.ones((_CORE_PX, _CORE_PX), np.uint8)
@@ -68,7 +68,7 @@ def nuclear_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     return _pieces(wanted, _LEAST_AREA_PX, strong)
 
 
-def _haematoxylin(density: list[NDArray[np.uint8]], dark: Image) -> Image:
+def _haematoxylin(density: Sequence[Image], dark: Image) -> Image:
     """255 where less blue is absorbed than dirt would; what eosin adds to blue shows in green over red."""
     red, green, blue = density
     eosin = cv2.convertScaleAbs(cv2.subtract(green, red), alpha=_BLUE_OF_EOSIN)
@@ -117,27 +117,29 @@ def texture_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     return _pieces(wanted, _LEAST_AREA_PX, wanted)
 
 
-def _density(channel: Image, clear: float) -> NDArray[np.uint8]:
-    """Optical density over the clearest glass within 100 µm: the lamp's fall-off is not the sample's."""
-    levels = np.clip((np.arange(256) + 0.5) / clear, 1e-3, None)
+def _density(small: Image, clear: NDArray[np.float64]) -> Image:
+    """Of each channel, over the clearest glass within 100 µm: the lamp's fall-off is not the sample's."""
+    levels = np.clip((np.arange(256)[:, None] + 0.5) / clear, 1e-3, None)
     table = np.clip((_DARKEST_LIGHT_OD - np.log(levels)) * _STEPS_PER_OD, 0, 255).astype(np.uint8)
-    density = cv2.LUT(channel, table)
-    size = tuple(max(1, round(side / _LIGHT_PX)) for side in reversed(density.shape))
+    density = cv2.LUT(small, table.reshape(256, 1, -1))
+    size = tuple(max(1, round(side / _LIGHT_PX)) for side in reversed(density.shape[:2]))
     coarse = cv2.resize(density, size, interpolation=cv2.INTER_AREA)
     reach = np.ones((_LIGHT_REACH, _LIGHT_REACH), np.uint8)
     light = cv2.blur(cv2.erode(coarse, reach), (_LIGHT_REACH, _LIGHT_REACH))
-    return np.asarray(cv2.subtract(density, cv2.resize(light, density.shape[::-1])), np.uint8)
+    return np.asarray(cv2.subtract(density, cv2.resize(light, density.shape[1::-1])))
 
 
 def _pieces(wanted: Image, least_px: int, strong: Image) -> Mask:
     """1 in the pieces that are large enough and hold something strong."""
-    _, found, stats, _ = cv2.connectedComponentsWithStats(wanted, connectivity=4)
-    labels = np.asarray(found, np.int64)
-    keep = np.zeros(len(stats), np.uint8)
-    keep[labels[np.asarray(strong) > 0]] = 1
-    keep[stats[:, cv2.CC_STAT_AREA] < least_px] = 0
-    keep[0] = 0
-    return keep[labels]
+    count, labels = cv2.connectedComponents(wanted, connectivity=8)
+    # of the few pixels that are in any piece
+    at = np.flatnonzero(np.asarray(wanted) != 0)
+    piece = np.asarray(labels).ravel()[at]
+    held = np.bincount(piece, np.asarray(strong).ravel()[at], count)
+    keep = (np.bincount(piece, minlength=count) >= least_px) & (held > 0)
+    mask = np.zeros(wanted.shape, np.uint8)
+    mask.ravel()[at] = keep[piece]
+    return mask
 
 
 @lru_cache(maxsize=16)

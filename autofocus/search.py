@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from autofocus.answers import Answer, Found, Look, NoSample, Refused, Search, Sweep
 from autofocus.errors import FocusInputError
-from autofocus.evidence import combine, doubt_of, moved_between
+from autofocus.evidence import FEWER_BLOCKS, combine, doubt_of, moved_between, shown_by
 from autofocus.height import HeightEstimate, Prior
 from autofocus.template import LEAST_BLOCKS, FocusTemplate, learn, mean_of
-from autofocus.view import blocks_of
+from autofocus.view import Blocks
 
 FloatArray = NDArray[np.float64]
 
@@ -51,11 +51,14 @@ def first_point(
     if doubt is not None:
         return doubt
     blind = Prior(centre_um, range_um)
-    guess = combine(looks, start, blind, near=_brightest(looks))
-    note = _other_layer(combine(looks[::2], start, blind), guess.z_um)
+    guess = combine(looks, start, blind, shown_by(_brightest(looks)).fullest(FEWER_BLOCKS))
+    every_second = looks[::2]
+    everything = combine(every_second, start, blind, shown_by(every_second).fullest(FEWER_BLOCKS))
+    note = _other_layer(everything, guess.z_um)
     looks += yield from _sweep(guess.z_um + depth_of_field_um * np.array(FINE_OF_DEPTH))
-    sweep = sweep_of(looks, guess.z_um, depth_of_field_um)
-    answer = yield from _confirm(looks, template_of([sweep], start), Prior(guess.z_um, 1.0))
+    blocks = shown_by(_near(looks, guess.z_um, depth_of_field_um))
+    sweep = Sweep.of(looks, blocks)
+    answer = yield from _confirm(looks, blocks, template_of([sweep], start), Prior(guess.z_um, 1.0))
     return replace(answer, sweep=sweep, note=note) if isinstance(answer, Found) else answer
 
 
@@ -71,18 +74,17 @@ def guided(template: FocusTemplate, expected_um: float, sigma_um: float, depth_o
         if doubt is not None:
             return doubt
         prior = Prior(centre, max(sigma_um, spacing))
-        guess = combine(looks, template, prior)
+        blocks = shown_by(looks)
+        guess = combine(looks, template, prior, blocks)
         if abs(guess.z_um - centre) <= 1.5 * spacing:
-            return (yield from _confirm(looks, template, prior))
+            return (yield from _confirm(looks, blocks, template, prior))
         centre = guess.z_um
     return Refused("the sharpest height lies outside the search", len(looks))
 
 
-def sweep_of(looks: Sequence[Look], best_um: float, depth_of_field_um: float) -> Sweep:
-    """The detail of every frame of a sweep, in the blocks that the frames near its best show."""
-    near = [look for look in looks if abs(look.z_um - best_um) <= 1.3 * depth_of_field_um] or list(looks)
-    blocks = blocks_of([look.view for look in near])
-    return Sweep.of(looks, blocks)
+def _near(looks: Sequence[Look], best_um: float, depth_of_field_um: float) -> list[Look]:
+    """The frames near the best height, or all of them where none is."""
+    return [look for look in looks if abs(look.z_um - best_um) <= 1.3 * depth_of_field_um] or list(looks)
 
 
 def template_of(sweeps: Sequence[Sweep], start: FocusTemplate) -> FocusTemplate:
@@ -108,28 +110,20 @@ def _sweep(heights_um: FloatArray) -> Generator[float, Look, list[Look]]:
     return looks
 
 
-def _confirm(looks: list[Look], template: FocusTemplate, prior: Prior) -> Search:
+def _confirm(looks: list[Look], blocks: Blocks, template: FocusTemplate, prior: Prior) -> Search:
     """Look at the answer; where it disappoints, learn from that and try once more."""
+    final = combine(looks, template, prior, blocks)
     for _ in range(2):
-        guess = combine(looks, template, prior)
-        proof = yield guess.z_um
-        looks = [*looks, proof]
-        final = combine(looks, template, prior)
+        looks = [*looks, (yield final.z_um)]
+        final = combine(looks, template, prior, blocks)
         if final.at_edge:
             return Refused("the sharpest height lies outside the search", len(looks))
-        totals = _sharpness(looks)
+        totals = Sweep.of(looks, blocks).energy[:, :, 0].sum(axis=1)
         if _is_flat(looks, totals, final):
             return Refused("the curve is flat: the picture does not change with z", len(looks))
         if totals[-1] >= NOT_WORSE_THAN_SEEN * totals[:-1].max():
             return Found(final.z_um, final.sigma_um, len(looks), final)
     return Refused("the frame taken at the answer is not the sharpest", len(looks))
-
-
-def _sharpness(looks: Sequence[Look]) -> FloatArray:
-    """(n,) gradient energy of what is wanted sharp, all in the same blocks."""
-    blocks = blocks_of([look.view for look in looks])
-    totals: FloatArray = Sweep.of(looks, blocks).energy[:, :, 0].sum(axis=1)
-    return totals
 
 
 def _is_flat(looks: Sequence[Look], totals: FloatArray, found: HeightEstimate) -> bool:
@@ -146,12 +140,12 @@ def _standing_still(looks: Sequence[Look], spacing_um: float) -> Refused | None:
 
 def _brightest(looks: Sequence[Look]) -> list[Look]:
     """The frame with most detail and its neighbours."""
-    best = int(np.argmax([look.view.energy for look in looks]))
+    best = int(np.argmax([look.energy for look in looks]))
     return list(looks[max(0, best - 1) : best + 2])
 
 
 def _doubt_of_sweep(looks: Sequence[Look]) -> Refused | None:
-    totals = np.array([look.view.energy for look in looks])
+    totals = np.array([look.energy for look in looks])
     best, frames = int(np.argmax(totals)), len(looks)
     if totals.max() < FLAT_RATIO * max(float(np.median(totals)), 1e-12):
         return Refused("the curve is flat", frames)

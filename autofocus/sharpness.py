@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from autofocus.gray import Gray, Image, background, focus_channel, noise
+from autofocus.gray import Gray, Image, background, focus_channel, noise, ranked
 from autofocus.metrics import DEFAULT_BLOCK_PX, FloatArray, FocusMetric, SmoothedBrenner
 from autofocus.stain import GREEN
 
@@ -58,9 +58,9 @@ def light_fault(image: Image) -> str:
     """Why a frame's light must not be used for focusing, "" where it may: (h, w[, 3|4]) uint8 or uint16."""
     full = np.iinfo(image.dtype).max
     sparse = image[::8, ::8] if image.ndim == 2 else image[::8, ::8, GREEN]
-    if float(np.mean(sparse >= full)) > CLIPPED_MOST:
+    if np.count_nonzero(sparse >= full) > CLIPPED_MOST * sparse.size:
         return "saturated"
-    return "dark" if float(np.quantile(sparse, 0.8)) < DARK_LEVEL * full else ""
+    return "dark" if ranked(sparse, 0.8) < DARK_LEVEL * full else ""
 
 
 def shows_sample(small: NDArray[np.uint8], clear: NDArray[np.float64]) -> bool:

@@ -101,7 +101,7 @@ def learn(z_um: ArrayLike, energies: ArrayLike, sigmas: ArrayLike, start: FocusT
 
     Args:
         z_um: (n,) heights of the frames, at least 7 of them distinct.
-        energies: (n, k, 4) energies of k blocks, as ``view.detail`` gives them; twelve blocks at least.
+        energies: (n, k, 4) energies of k blocks, as ``detail.detail`` gives them; twelve blocks at least.
         sigmas: their uncertainty.
         start: the template to begin from.
 

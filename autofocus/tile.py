@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autofocus.answers import Look, NoSample, Refused
-from autofocus.evidence import combine, doubt_of, moved_between
+from autofocus.evidence import combine, doubt_of, moved_between, shown_by
 from autofocus.height import HeightEstimate, Prior
 from autofocus.template import FocusTemplate
 
@@ -92,11 +92,11 @@ def next_plane(
     first = looks[0]
     if (
         len(looks) >= policy.most
-        or first.sample_share >= policy.crowded_share
+        or first.view.sample_share >= policy.crowded_share
         or doubt_of([first]) is not None
     ):
         return None
-    guess = combine(looks, template, prior, near=[first])
+    guess = combine(looks, template, prior, first.blocks)
     now = guess.chance([look.z_um for look in looks], policy.aim)
     better_um, hope = guess.best_bet(policy.aim)
     return better_um if now < policy.enough and hope >= now + policy.gain else None
@@ -110,7 +110,8 @@ def judge_tile(
     if doubt is not None:
         return doubt
     # a nucleus shows as well two micrometres out of focus, so that the first frame alone says where they are
-    found = combine(looks, template, prior, near=looks[:1] if looks[0].view.nuclei.any() else None)
+    shown = looks[:1] if looks[0].view.nuclei.any() else looks
+    found = combine(looks, template, prior, shown_by(shown))
     reached = [found.typical(look.z_um) for look in looks]
     kept = int(np.argmax(reached))
     z_um = looks[kept].z_um

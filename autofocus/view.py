@@ -1,11 +1,11 @@
-"""What does one frame tell a focus search: its light, whether there is sample, and how much detail each part shows?
+"""What does one frame tell a focus search: its light, whether there is sample, and where lies what must be sharp?
 
 Detail is measured at several scales (bands): the finest tells heights near the focus, the coarsest far from it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -13,30 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofocus.errors import FocusInputError
-from autofocus.gray import SMALLEST_SIDE_PX, Image
+from autofocus.gray import SMALLEST_SIDE_PX, Image, ranked
 from autofocus.nuclei import Mask, clear_levels, nuclear_mask, texture_mask
+from autofocus.patches import patches
 from autofocus.sharpness import light_fault, shows_sample
+from autofocus.stain import GREEN
 
 FloatArray = NDArray[np.float64]
 Plane = NDArray[Any]
 
 FINE_UM = 0.5
-GLANCE_UM = 4.0
-_GLASS_SHARE = 0.93
-_LIGHT_REACH = 25
 BLOCK_PX = 32
-BANDS = 3
-MEASURES = 1 + BANDS
-MOST_BLOCKS = 256
+MOST_BLOCKS = 128
 LEAST_BLOCK_AREA = 3
+_GLASS_SHARE = 0.93
+_GLANCE_SHRINK = 4
+_COARSE = 8
+_LIGHT_REACH = 25
 _MARGIN_PX = 7
 _WHITE_OF_16_BIT = 220.0
-# what white noise of variance 1 leaves per pixel in each measure: differences over two pixels, then three bands
-_NOISE_GAIN = np.array([4.0, 0.762, 0.039, 0.0072])
+_SMOOTH_REACH_PX = 2
+_QUIET_PLACES = 8
 # mean absolute difference between white noise of variance 1 and itself smoothed
 _REST_OF_NOISE = 0.688
-_CORRELATED = 4.0
-_FLOOR_DOUBT = 0.05
 
 
 class View:
@@ -46,6 +45,10 @@ class View:
         image: (h, w[, 3|4]) uint8 or uint16.
         um_per_px: of the image.
 
+    Attributes:
+        pixels: (h, w[, 3]) uint8 at about 0.5 µm a pixel.
+        light_fault: why its light is not to be trusted, "" where it is.
+
     Raises:
         FocusInputError: for pixels of another shape or type.
     """
@@ -53,22 +56,23 @@ class View:
     def __init__(self, image: Image, um_per_px: float = FINE_UM) -> None:
         self.light_fault = light_fault(_checked(image))
         shrink = max(1, round(FINE_UM / um_per_px - 0.25))
-        self._eight = _shrunk(_eight_bit(image), shrink)
+        self.pixels = _shrunk(_eight_bit(image), shrink)
 
     @cached_property
     def small(self) -> NDArray[np.uint8]:
         """(h / 2, w / 2[, 3]) uint8 at about 1 µm a pixel."""
-        return _shrunk(self._eight, 2)
+        return _shrunk(self.pixels, 2)
 
-    @property
-    def small_gray(self) -> NDArray[np.uint8]:
-        """(h / 2, w / 2) uint8 of one channel."""
-        return self.small if self.small.ndim == 2 else self.small[..., 1]
+    @cached_property
+    def coarse(self) -> NDArray[np.float32]:
+        """(h / 8, w / 8) float32 of one channel, at about 4 µm a pixel."""
+        gray = self.pixels if self.pixels.ndim == 2 else cv2.extractChannel(self.pixels, GREEN)
+        return _shrunk(np.asarray(gray, np.uint8), _COARSE).astype(np.float32)
 
     @cached_property
     def clear(self) -> FloatArray:
         """(channels,) gray level of the empty field."""
-        return clear_levels(self.small)
+        return clear_levels(self.pixels[::2, ::2])
 
     @cached_property
     def has_sample(self) -> bool:
@@ -86,131 +90,101 @@ class View:
         return self.nuclei if self.nuclei.any() else texture_mask(self.small, self.clear)
 
     @cached_property
-    def fine(self) -> Plane:
-        """(h, w) uint8 at about 0.5 µm a pixel: of a colour frame the lighter of red and green.
-
-        Nuclei stay dark in it, and counterstains fade.
-        """
-        colour = self._eight
-        if colour.ndim == 2:
-            return colour
-        return np.asarray(cv2.max(cv2.extractChannel(colour, 0), cv2.extractChannel(colour, 1)))
+    def sample_share(self) -> float:
+        """How much of the frame holds sample, 0 to 1, at a glance: enough to tell a crowded field from a sparse one."""
+        glance = _shrunk(self.small, _GLANCE_SHRINK)
+        lightest = glance if glance.ndim == 2 else np.ascontiguousarray(glance.max(axis=2))
+        reach = np.ones((_LIGHT_REACH, _LIGHT_REACH), np.uint8)
+        clear = cv2.blur(cv2.dilate(lightest, reach), (_LIGHT_REACH, _LIGHT_REACH))
+        return float(np.mean(fine_of(glance) < _GLASS_SHARE * np.asarray(clear)))
 
     @cached_property
     def level(self) -> float:
-        """Gray level of the empty field in ``fine``."""
+        """Gray level of the empty field in what ``fine_of`` gives."""
         return float(self.clear[:2].max())
 
     @cached_property
-    def smooth(self) -> Plane:
-        """``fine`` after a Gaussian of 1 px."""
-        return np.asarray(cv2.GaussianBlur(self.fine, (5, 5), 1.0))
-
-    @cached_property
-    def halves(self) -> tuple[Plane, Plane]:
-        """The two coarser bands, (h / 2, w / 2) float32."""
-        half = _shrunk(self.smooth, 2).astype(np.float32)
-        softer = cv2.GaussianBlur(half, (7, 7), 1.0)
-        return np.asarray(cv2.subtract(half, softer)), np.asarray(
-            cv2.subtract(softer, cv2.GaussianBlur(half, (11, 11), 2.2))
-        )
-
-    @cached_property
     def noise(self) -> float:
-        """Variance of the pixel noise in ``fine``, gray levels squared."""
-        return _noise(self.fine, self.smooth)
+        """Variance of the pixel noise there, gray levels squared: from the quietest tenth of some places."""
+        rows, columns = (np.arange(0, side // BLOCK_PX, _apart(side)) for side in self.pixels.shape[:2])
+        at = np.repeat(rows, len(columns)), np.tile(columns, len(rows))
+        fine = fine_of(patches(self.pixels, *at, BLOCK_PX, _SMOOTH_REACH_PX))
+        rest = cv2.absdiff(fine, smoothed(fine)).astype(np.float32)
+        means = cv2.resize(rest, (1, len(rows) * len(columns)), interpolation=cv2.INTER_AREA)
+        return (ranked(means, 0.1) / _REST_OF_NOISE) ** 2
 
-    @property
-    def energy(self) -> float:
-        """Detail of the whole field at the middle scale, relative to the clear level squared; never negative."""
-        middle = self.halves[0]
-        return max(0.0, float(np.mean(middle * middle)) - self.noise * float(_NOISE_GAIN[2])) / self.level**2
+
+def fine_of(pixels: NDArray[np.uint8]) -> Plane:
+    """(h, w) uint8: of a colour picture the lighter of red and green. Nuclei stay dark in it, counterstains fade."""
+    if pixels.ndim == 2:
+        return pixels
+    return np.asarray(cv2.max(cv2.extractChannel(pixels, 0), cv2.extractChannel(pixels, 1)))
 
 
-def sample_share(image: Image, um_per_px: float = FINE_UM) -> float:
-    """How much of a frame holds sample, 0 to 1, at a glance: enough to tell a crowded field from a sparse one.
+def smoothed(fine: Plane) -> Plane:
+    """After a Gaussian of 1 px."""
+    return np.asarray(cv2.GaussianBlur(fine, (5, 5), 1.0))
 
-    Raises:
-        FocusInputError: for pixels of another shape or type.
-    """
-    glance = _shrunk(_eight_bit(_checked(image)), max(1, round(GLANCE_UM / um_per_px)))
-    lightest = glance if glance.ndim == 2 else np.ascontiguousarray(glance.max(axis=2))
-    reach = np.ones((_LIGHT_REACH, _LIGHT_REACH), np.uint8)
-    clear = cv2.blur(cv2.dilate(lightest, reach), (_LIGHT_REACH, _LIGHT_REACH))
-    dark = lightest if glance.ndim == 2 else np.asarray(cv2.max(*cv2.split(glance)[:2]))
-    return float(np.mean(dark < _GLASS_SHARE * np.asarray(clear)))
+
+def bands(smooth: Plane) -> tuple[Plane, Plane]:
+    """The two coarser bands of what was smoothed, (h / 2, w / 2) float32."""
+    half = _shrunk(smooth, 2).astype(np.float32)
+    softer = cv2.GaussianBlur(half, (7, 7), 1.0)
+    softest = cv2.GaussianBlur(half, (11, 11), 2.2)
+    return np.asarray(cv2.subtract(half, softer)), np.asarray(cv2.subtract(softer, softest))
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Places of a field, (n,) rows and columns of blocks, and the area wanted in each, px of 1 µm."""
+    """Places of a field.
+
+    ``rows`` and ``columns`` (n,) of blocks; ``areas`` (n,) how much of each is wanted, px of 1 µm; ``wide``
+    (n, 16, 16) uint8 1 where that is, with a margin. ``part_of`` are blocks that these were taken from, and which.
+    """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     areas: FloatArray
-    mask: Mask
+    wide: Mask
+    part_of: "tuple[Blocks, NDArray[np.int64]] | None" = None
+
+    def fullest(self, most: int) -> "Blocks":
+        """At most so many of them, those with most that is wanted."""
+        if len(self.areas) <= most:
+            return self
+        which = np.sort(np.argsort(-self.areas, kind="stable")[:most])
+        return Blocks(
+            self.rows[which], self.columns[which], self.areas[which], self.wide[which], (self, which)
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """(n, 4) energies above the noise in n blocks, and their uncertainty (1 sigma): gradient, then three bands."""
-
-    energy: FloatArray
-    sigma: FloatArray
-
-
-def blocks_of(views: Sequence[View], most: int = MOST_BLOCKS) -> Blocks:
-    """The blocks in which any of the views shows something wanted; nuclei go before mere texture.
-
-    At most ``most``, the fullest of them.
-    """
+def blocks_of(views: Sequence[View]) -> Blocks:
+    """The fullest 128 blocks in which any of the views shows something wanted; nuclei go before mere texture."""
     counted = [v for v in views if v.nuclei.any()] or list(views)
     mask = counted[0].wanted
     for other in counted[1:]:
         mask = np.asarray(cv2.bitwise_or(mask, other.wanted), np.uint8)
     side = BLOCK_PX // 2
-    rows, columns = mask.shape[0] // side, mask.shape[1] // side
     # an object that two views see a little apart must not count for more
-    areas = np.mean([_area(v.wanted, side, rows, columns) for v in counted], axis=0)
+    areas = np.mean([_squares(v.wanted, side).sum(axis=(1, 3), dtype=np.int64) for v in counted], axis=0)
     full = np.flatnonzero(areas.ravel() >= LEAST_BLOCK_AREA)
-    if len(full) > most:
-        full = np.sort(full[np.argsort(-areas.ravel()[full], kind="stable")[:most]])
-    wide = cv2.dilate(mask, _MARGIN)
-    return Blocks(full // columns, full % columns, areas.ravel()[full], np.asarray(wide, np.uint8))
-
-
-def detail(seen: View, blocks: Blocks) -> Detail:
-    """How much detail a frame shows in each block, around what is wanted there."""
-    mask_fine = cv2.resize(blocks.mask, seen.fine.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    there = _cut(mask_fine, blocks, BLOCK_PX).astype(np.float32)
-    fine = _cut(seen.fine, blocks, BLOCK_PX).astype(np.float32)
-    rest = fine - _cut(seen.smooth, blocks, BLOCK_PX)
-    half_there = _cut(blocks.mask, blocks, BLOCK_PX // 2).astype(np.float32)
-    halves = [_cut(half, blocks, BLOCK_PX // 2) for half in seen.halves]
-    pixels = there.sum(axis=(1, 2), dtype=np.float64)
-    level = np.einsum("nij,nij->n", fine, there) / np.maximum(pixels, 1) / seen.level
-    raw = np.stack(
-        [
-            _gradient(fine, there),
-            np.einsum("nij,nij,nij->n", rest, rest, there),
-            *(4 * np.einsum("nij,nij,nij->n", half, half, half_there) for half in halves),
-        ],
-        axis=1,
-    )
-    # shot noise is less where less light arrives
-    floor = seen.noise * level[:, None] * _NOISE_GAIN * pixels[:, None]
-    sigma = floor * np.hypot(np.sqrt(2 * _CORRELATED / np.maximum(pixels, 1))[:, None], _FLOOR_DOUBT)
-    return Detail((raw - floor) / seen.level**2, (sigma + 1e-6) / seen.level**2)
+    if len(full) > MOST_BLOCKS:
+        full = np.sort(full[np.argsort(-areas.ravel()[full], kind="stable")[:MOST_BLOCKS]])
+    rows, columns = np.divmod(full, areas.shape[1])
+    wide = _squares(np.asarray(cv2.dilate(mask, _MARGIN), np.uint8), side)[rows, :, columns, :]
+    return Blocks(rows, columns, areas.ravel()[full], wide)
 
 
 def moved_px(one: View, other: View) -> float:
     """How far the picture moved between two frames, px of ``fine``; 0 where it shows nothing to hold on to."""
-    a, b = (
-        cv2.resize(v.small_gray, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA) for v in (one, other)
-    )
-    window = cv2.createHanningWindow(a.shape[::-1], cv2.CV_32F)
-    (x, y), response = cv2.phaseCorrelate(a.astype(np.float32), b.astype(np.float32), window)
-    return float(8 * np.hypot(x, y)) if response > _HOLDS else 0.0
+    a, b = (v.coarse for v in (one, other))
+    (x, y), response = cv2.phaseCorrelate(a, b, _window(a.shape))
+    return float(_COARSE * np.hypot(x, y)) if response > _HOLDS else 0.0
+
+
+@lru_cache(maxsize=4)
+def _window(shape: tuple[int, int]) -> Plane:
+    return np.asarray(cv2.createHanningWindow(shape[::-1], cv2.CV_32F))
 
 
 _HOLDS = 0.25
@@ -244,30 +218,12 @@ def _shrunk(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _noise(fine: Plane, smooth: Plane) -> float:
-    """Variance of white noise in ``fine``, from the quietest tenth of a sparse sample of blocks."""
-    rest = cv2.absdiff(fine, smooth)
-    rows, columns = (side // BLOCK_PX for side in rest.shape)
-    whole = rest[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-    means = whole[::2, ::2, ::2].mean(axis=(1, 3))
-    return float(np.quantile(means, 0.1) / _REST_OF_NOISE) ** 2
+def _squares(mask: Mask, side: int) -> Mask:
+    """(rows, side, columns, side) of the whole blocks."""
+    rows, columns = mask.shape[0] // side, mask.shape[1] // side
+    return mask[: rows * side, : columns * side].reshape(rows, side, columns, side)
 
 
-def _area(mask: Mask, side: int, rows: int, columns: int) -> FloatArray:
-    whole = mask[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    return np.asarray(whole.sum(axis=(1, 3)), np.float64)
-
-
-def _cut(plane: Plane, blocks: Blocks, side: int) -> Plane:
-    """(n, side, side): the pixels of every block."""
-    rows, columns = plane.shape[0] // side, plane.shape[1] // side
-    whole = plane[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    return whole[blocks.rows, :, blocks.columns, :]
-
-
-def _gradient(fine: Plane, there: Plane) -> FloatArray:
-    """Brenner's difference over two pixels, both ways."""
-    across, down = fine[:, :, 2:] - fine[:, :, :-2], fine[:, 2:] - fine[:, :-2]
-    energy = np.einsum("nij,nij,nij->n", across, across, there[:, :, 1:-1])
-    total: FloatArray = energy + np.einsum("nij,nij,nij->n", down, down, there[:, 1:-1])
-    return total.astype(np.float64)
+def _apart(side_px: int) -> int:
+    """About eight places along a side, at least two blocks apart where there is room."""
+    return max(1, side_px // BLOCK_PX // _QUIET_PLACES)

@@ -48,4 +48,7 @@ def optical_density(image: Image, white: Floats) -> Floats:
     levels = np.arange(256, dtype=np.float64)[:, None] + 1.0
     density = np.clip(np.log10((white.astype(np.float64)[None] + 1.0) / levels), -0.2, MOST_DENSITY)
     table = density.astype(np.float32)
-    return np.stack([cv2.LUT(image[:, :, channel], table[:, channel]) for channel in range(3)])
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes):
+        cv2.LUT(cv2.extractChannel(image, channel), table[:, channel], plane)
+    return planes

@@ -232,7 +232,7 @@ def _expose(session: Session, place: Point, z_um: float, last: _Shot | None) -> 
     """Meanwhile the frame before is glanced at."""
     exposure = session.rig.camera.start_exposure()
     if last is not None:
-        _ = last.sample_share
+        _ = last.view.sample_share
     exposure.exposed()
     return _Shot(session, exposure, place, z_um)
 

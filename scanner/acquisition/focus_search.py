@@ -26,7 +26,7 @@ def search_focus(rig: Rig, search: Search) -> Answer:
     while True:
         move = rig.z.start_move(wanted_um)
         if before is not None:
-            _ = before.view.halves, before.view.nuclei
+            _ = before.view.nuclei, before.energy
         if last is not None:
             _ = last.image
         z_um = move.wait().z_um

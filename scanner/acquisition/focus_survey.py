@@ -2,11 +2,16 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autofocus.answers import Answer, Found, NoSample, Search, Sweep
 from autofocus.focus_map import FocusMap, FocusPoint
+from autofocus.point_choice import POINT_SIGMA_UM, most_telling, short_way
+from autofocus.relief import Relief
 from autofocus.search import first_point, guided, template_of
 from autofocus.template import Fade, FocusTemplate
 from scanner.acquisition.focus_search import search_focus
@@ -185,41 +190,28 @@ class SurveyUnderWay:
 def survey_places(
     tiles: Sequence[PlannedTile], spacing_fields: float, most: int = MOST_POINTS
 ) -> list[PlannedTile]:
-    """Fields to focus on, about one in ``spacing_fields``², five at least and hardly more than ``most``.
+    """Fields to focus on, about one in ``spacing_fields``², five at least and at most ``most``.
 
-    The first is in the middle, where sample is likely; the others follow in short steps from there.
+    The first is in the middle, where sample is likely; the others are those that tell most of all fields, in the order
+    of a short way.
     """
     count = min(max(math.ceil(len(tiles) / spacing_fields**2), LEAST_POINTS), most, len(tiles))
-    step = math.sqrt(len(tiles) / count) if count else 1.0
-    while len(groups := _groups(tiles, step)) < count:
-        step *= 0.9
-    return list(_from_the_middle([_middle(group) for group in groups]))
+    if count < 2:
+        return list(tiles[:count])
+    places = np.array([(tile.x_um, tile.y_um) for tile in tiles])
+    first = int(np.argmin(np.hypot(*(places - places.mean(axis=0)).T)))
+    inner = _inner(tiles)
+    inner[first] = 0.0
+    known = np.array([[*places[first], POINT_SIGMA_UM]])
+    chosen = np.append(first, most_telling(places, inner, count - 1, Relief(), known))
+    return [tiles[int(n)] for n in chosen[short_way(places[chosen], places[first])]]
 
 
-def _groups(tiles: Sequence[PlannedTile], step: float) -> list[list[PlannedTile]]:
-    """The tiles of every square of ``step`` fields that holds any."""
-    by_square: dict[tuple[int, int], list[PlannedTile]] = {}
-    for tile in tiles:
-        by_square.setdefault((math.floor(tile.row / step), math.floor(tile.col / step)), []).append(tile)
-    return [group for _, group in sorted(by_square.items())]
-
-
-def _middle(group: Sequence[PlannedTile]) -> PlannedTile:
-    x, y = (sum(values) / len(group) for values in zip(*((t.x_um, t.y_um) for t in group), strict=True))
-    return min(group, key=lambda t: (math.hypot(t.x_um - x, t.y_um - y), t.tile))
-
-
-def _from_the_middle(places: Sequence[PlannedTile]) -> Iterator[PlannedTile]:
-    left = list(places)
-    if not left:
-        return
-    at = _middle(left)
-    while True:
-        left.remove(at)
-        yield at
-        if not left:
-            return
-        at = min(left, key=lambda t: (math.hypot(t.x_um - at.x_um, t.y_um - at.y_um), t.tile))
+def _inner(tiles: Sequence[PlannedTile]) -> NDArray[np.float64]:
+    """(n,) how many of a field's neighbours are planned, as a share: at the rim of a sample there is little of it."""
+    planned = {(tile.row, tile.col) for tile in tiles}
+    around = [(row, col) for row in (-1, 0, 1) for col in (-1, 0, 1)]
+    return np.array([sum((t.row + r, t.col + c) in planned for r, c in around) / len(around) for t in tiles])
 
 
 def _answer(rig: Rig, tile: PlannedTile, search: Search) -> Answer | str:

@@ -4,6 +4,7 @@ The road of a slide: correct → judge → { place → mosaic → pyramid } and 
 outcome and verdict. Live, resumed and replayed slides come down the same road.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from scanner.stream import Road
 AHEAD = 4
 ROWS_KEPT = 3  # a tile that a later row still needs is read from the spool in 2 ms
 NICE = 5
+WEIGHED_EVERY_S = 0.5
 
 Items = Iterator[Judged | PlanSettled]
 
@@ -66,6 +68,7 @@ class Watch:
 
     last_frame_s: float | None = None
     peak_bytes: int = 0
+    weighed_s: float = -math.inf
     cpu_s: dict[str, float] = field(default_factory=dict)
 
     def passed(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:
@@ -73,9 +76,15 @@ class Watch:
         for item in items:
             if isinstance(item, EndOfPlan):
                 self.last_frame_s = item.last_frame_s
-            self.peak_bytes = max(self.peak_bytes, tree_bytes())
+            self._weigh()
             yield item
             self.cpu_s["correct and judge"] = time.thread_time()
+
+    def _weigh(self) -> None:
+        """Twice a second: asking for every process of the machine costs more than judging a tile."""
+        if time.perf_counter() - self.weighed_s > WEIGHED_EVERY_S:
+            self.peak_bytes = max(self.peak_bytes, tree_bytes())
+            self.weighed_s = time.perf_counter()
 
 
 def read_slide(

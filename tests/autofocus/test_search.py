@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofocus.answers import Answer, Found, Look, NoSample, Refused, run
+from autofocus.detail import Detail
 from autofocus.errors import FocusInputError
 from autofocus.height import Prior, estimate
 from autofocus.search import first_point, guided, template_of
 from autofocus.template import Fade, FocusTemplate, depth_of_field_um, learn
-from autofocus.view import Detail
 from tests.autofocus.fields import Field, both, cells
 
 DEPTH_UM = 0.98

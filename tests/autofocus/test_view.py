@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autofocus.detail import detail
 from autofocus.errors import FocusInputError
-from autofocus.view import BLOCK_PX, View, blocks_of, detail, moved_px, sample_share
+from autofocus.view import BLOCK_PX, View, blocks_of, moved_px
 from tests.autofocus.fields import cells
 
 PINK, BLUE, GRAY = (0.1, 0.5, 0.27), (0.52, 0.27, 0.08), (0.8, 0.8, 0.8)
@@ -47,9 +48,9 @@ def test_a_crowd_of_nuclei_is_found_nearly_whole() -> None:
 
 def test_a_glance_tells_a_crowded_field_from_a_sparse_one() -> None:
     cell = [((40 + 60 * (n % 4), 40 + 60 * (n // 4)), 24, BLUE) for n in range(16)]
-    assert sample_share(stained(*cell)) == pytest.approx(16 * np.pi * 24**2 / 256**2, rel=0.3)
-    assert sample_share(stained(*cell[:1])) < 0.06
-    assert sample_share(stained()) < 0.002
+    assert View(stained(*cell)).sample_share == pytest.approx(16 * np.pi * 24**2 / 256**2, rel=0.3)
+    assert View(stained(*cell[:1])).sample_share < 0.06
+    assert View(stained()).sample_share < 0.002
 
 
 def test_gray_and_sixteen_bit_frames_show_the_same_nuclei() -> None:

@@ -16,7 +16,7 @@ READOUT_MS = 25.0
 
 
 class SimulatedCamera(CameraDevice):
-    """1024 × 1024 RGB, 8 bits; a frame is there 25 ms after its exposure, and is computed in that time."""
+    """1024 × 1024 RGB, 8 bits; a frame is there 25 ms after its exposure, and is computed from the middle of it on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,9 +61,9 @@ class SimulatedCamera(CameraDevice):
     ) -> Iterator[Mapping[str, str]]:
         done = 0
         while n is None or done < n:
-            exposed_s = began_s + self._exposure_ms / 1000
-            sleep_until(exposed_s)
-            shot = self._neighbours.world.shoot(exposed_s - self._exposure_ms / 2000)
+            middle_s, exposed_s = (began_s + share * self._exposure_ms / 1000 for share in (0.5, 1.0))
+            sleep_until(middle_s)
+            shot = self._neighbours.world.shoot(middle_s)
             frame = self._read_out(shot)
             sleep_until(exposed_s + READOUT_MS / 1000)
             done += 1

@@ -20,6 +20,7 @@ NOMINAL_EXPOSURE_MS = 5.0
 WHITE = (0.925, 0.925, 0.945)
 _READ_NOISE_DN = READ_NOISE_E * 255 / FULL_WELL_E
 _TABLE_LENGTH = 4_000_003
+_STRIP_PX = 64
 
 
 class FieldCamera:
@@ -54,34 +55,44 @@ class FieldCamera:
         specimen.absorb(od, (corner[0] - reach, corner[1] - reach), z_um)
         rng = draw("exposure", self.seed, index)
         brightness = (1 + FLICKER * float(rng.standard_normal())) * exposure_ms / NOMINAL_EXPOSURE_MS
-        planes = []
-        for plane, light in zip(od, self._half_light_od, strict=True):
-            seen = cv2.sepFilter2D(plane, -1, across, -0.5 * down)[reach:-reach, reach:-reach]
-            planes.append(self._read(np.asarray(cv2.subtract(seen, light), np.float32), brightness, rng))
-        return np.asarray(cv2.merge(planes), np.uint8)
+        noise = [(self._noise_rows_of(rng), self._noise_rows_of(rng)) for _ in range(3)]
+        frame = np.empty((SIDE_PX, SIDE_PX, 3), np.uint8)
+        # strips that stay in the processor's cache
+        for top in range(0, SIDE_PX, _STRIP_PX):
+            rows = slice(top, top + _STRIP_PX)
+            wide = slice(top, top + _STRIP_PX + 2 * reach)
+            planes = []
+            for plane, light, (shot, read) in zip(od, self._half_light_od, noise, strict=True):
+                seen = cv2.sepFilter2D(plane[wide], -1, across, -0.5 * down)[reach:-reach, reach:-reach]
+                root = np.asarray(cv2.subtract(seen, light[rows]), np.float32)
+                planes.append(
+                    self._read(root, brightness, self._noise_rows[shot[rows]], self._noise_rows[read[rows]])
+                )
+            cv2.merge(planes, frame[rows])
+        return frame
 
     def dark(self, index: int) -> NDArray[np.uint8]:
         """(1024, 1024, 3) uint8: what is read without light."""
         rng = draw("exposure", self.seed, index)
-        planes = [cv2.convertScaleAbs(self._noise(rng), alpha=_READ_NOISE_DN) for _ in range(3)]
+        noise = [self._noise_rows[self._noise_rows_of(rng)] for _ in range(3)]
+        planes = [cv2.convertScaleAbs(plane, alpha=_READ_NOISE_DN) for plane in noise]
         return np.asarray(cv2.merge(planes), np.uint8)
 
     def _read(
-        self, root: NDArray[np.float32], brightness: float, rng: np.random.Generator
+        self, root: NDArray[np.float32], brightness: float, shot: FloatImage, read: FloatImage
     ) -> NDArray[np.uint8]:
         """(h, w) uint8 from minus half the optical density: shot noise on the square root of the light, read noise."""
         cv2.exp(root, root)
-        cv2.scaleAdd(self._noise(rng), 0.5 / math.sqrt(FULL_WELL_E * brightness), root, root)
+        cv2.scaleAdd(shot, 0.5 / math.sqrt(FULL_WELL_E * brightness), root, root)
         cv2.multiply(root, root, root, 255.0 * brightness)
-        read = cv2.addWeighted(root, 1.0, self._noise(rng), _READ_NOISE_DN, 0.0, dtype=cv2.CV_8U)
-        return np.asarray(read, np.uint8)
+        return np.asarray(cv2.addWeighted(root, 1.0, read, _READ_NOISE_DN, 0.0, dtype=cv2.CV_8U), np.uint8)
 
-    def _noise(self, rng: np.random.Generator) -> FloatImage:
-        """(1024, 1024) float32 standard normal: rows from random places of one long list.
+    def _noise_rows_of(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(1024,) which rows of one long list make a picture of standard normal noise.
 
         Whole pictures of noise moved against each other would make registration lock on to noise.
         """
-        return self._noise_rows[rng.integers(0, len(self._noise_rows), SIDE_PX)]
+        return rng.integers(0, len(self._noise_rows), SIDE_PX)
 
 
 def _light_od() -> FloatImage:

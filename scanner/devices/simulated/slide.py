@@ -109,13 +109,10 @@ class ProceduralSlide:
         for item in self._near(corner, shape, 0):
             sigma = defocus_sigma_px(z_um - item.height_um, self._grid.um_per_px)
             for plane in item.sprite.filled:
-                picture, trim = item.sprite.density(plane, sigma)
+                picture, box = item.sprite.density(plane, sigma)
+                x, y, _, _ = turned_box(box, item.sprite.shape, item.turn)
                 _add(
-                    od,
-                    (item.corner[0] - corner[0] + trim, item.corner[1] - corner[1] + trim),
-                    item,
-                    plane,
-                    picture,
+                    od, (item.corner[0] - corner[0] + x, item.corner[1] - corner[1] + y), item, plane, picture
                 )
 
     def _absorb_far(self, od: FloatImage, corner: tuple[int, int], z_um: float) -> None:

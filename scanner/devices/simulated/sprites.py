@@ -19,6 +19,7 @@ LEVELS_PX = (0.0, 0.7, 1.2, 1.8, 2.7, 3.8, 5.4, 7.5)
 MOST_BLUR_PX = LEVELS_PX[-1]
 STEPS_PER_DENSITY = 80.0
 COARSE = 4
+Box = tuple[int, int, int, int]
 _PAD_PX = math.ceil(2.5 * MOST_BLUR_PX)
 _NUCLEAR_DENSITY = 0.25
 
@@ -38,31 +39,46 @@ class Sprite:
         self.body = body
         self._planes = (_padded(body.cytoplasm), _padded(body.nucleus))
         self._blurred: dict[tuple[int, int], NDArray[np.uint8]] = {}
+        self._boxes: dict[tuple[int, int], Box] = {}
         self._coarse: list[FloatImage] = []
         self.shape: tuple[int, int] = (self._planes[0].shape[0], self._planes[0].shape[1])
         x, y, w, h = body.box_px
-        self.box_px: tuple[int, int, int, int] = (x + _PAD_PX, y + _PAD_PX, w, h)
+        self.box_px: Box = (x + _PAD_PX, y + _PAD_PX, w, h)
         self.mass: FloatImage = np.array([plane.sum() for plane in self._planes], np.float32)
         self.filled = tuple(n for n, plane in enumerate(self._planes) if plane.any())
 
-    def density(self, plane: int, sigma_px: float) -> tuple[FloatImage, int]:
+    def density(self, plane: int, sigma_px: float) -> tuple[FloatImage, Box]:
         """The cytoplasm (0) or nucleus (1) blurred by ``sigma_px``, at most MOST_BLUR_PX.
 
         Returns:
-            (h, w) float32, and by how many pixels it is smaller than ``shape`` on every side, where nothing is.
+            (h, w) float32, and the box x, y, w, h of the object's picture that it fills; nothing is outside.
         """
         upper, share = levels_around(sigma_px)
-        trim = _PAD_PX - math.ceil(2.5 * LEVELS_PX[upper])
-        keep = (slice(trim, self.shape[0] - trim), slice(trim, self.shape[1] - trim))
+        box = self._box(plane, upper)
+        x, y, w, h = box
+        keep = slice(y, y + h), slice(x, x + w)
         scale = 1 / STEPS_PER_DENSITY
         a, b = self._level(plane, upper - 1)[keep], self._level(plane, upper)[keep]
         mixed = cv2.addWeighted(a, (1 - share) * scale, b, share * scale, 0, dtype=cv2.CV_32F)
-        return np.asarray(mixed, np.float32), trim
+        return np.asarray(mixed, np.float32), box
+
+    def _box(self, plane: int, upper: int) -> Box:
+        """Where this level or the one below is more than nothing, within the reach of the blur."""
+        if (plane, upper) not in self._boxes:
+            trim = _PAD_PX - math.ceil(2.5 * LEVELS_PX[upper])
+            seen = cv2.max(self._level(plane, upper - 1), self._level(plane, upper))
+            inside = np.ascontiguousarray(seen[trim : seen.shape[0] - trim, trim : seen.shape[1] - trim])
+            x, y, w, h = cv2.boundingRect(inside)
+            self._boxes[plane, upper] = (x + trim, y + trim, max(w, 1), max(h, 1))
+        return self._boxes[plane, upper]
 
     def coarse(self, plane: int) -> FloatImage:
         """(h / 4, w / 4) float32: the density blurred by MOST_BLUR_PX, for fields far out of focus."""
         if not self._coarse:
-            self._coarse.extend(_shrunk(self.density(p, MOST_BLUR_PX)[0]) for p in (0, 1))
+            widest = (
+                self._level(p, len(LEVELS_PX) - 1).astype(np.float32) / STEPS_PER_DENSITY for p in (0, 1)
+            )
+            self._coarse.extend(_shrunk(np.asarray(picture, np.float32)) for picture in widest)
         return self._coarse[plane]
 
     @cached_property
@@ -71,7 +87,7 @@ class Sprite:
         return int(cv2.countNonZero(self._nuclear))
 
     @cached_property
-    def nucleus_box_px(self) -> tuple[int, int, int, int]:
+    def nucleus_box_px(self) -> Box:
         """x, y, 1, 1: the pixel in the middle of what is nuclear."""
         moments = cv2.moments(self._nuclear, binaryImage=True)
         x, y = (moments[name] / max(moments["m00"], 1.0) for name in ("m10", "m01"))
@@ -115,7 +131,7 @@ def turned(picture: FloatImage, turn: int) -> FloatImage:
     return picture
 
 
-def unturned_box(box: tuple[int, int, int, int], side: int, turn: int) -> tuple[int, int, int, int]:
+def unturned_box(box: Box, side: int, turn: int) -> Box:
     """Where a box x, y, w, h of a square picture that was laid down that way came from."""
     x, y, w, h = box
     if turn & 3 in (1, 2):
@@ -130,9 +146,7 @@ def turned_shape(shape: tuple[int, int], turn: int) -> tuple[int, int]:
     return (shape[1], shape[0]) if turn & 4 else shape
 
 
-def turned_box(
-    box: tuple[int, int, int, int], shape: tuple[int, int], turn: int
-) -> tuple[int, int, int, int]:
+def turned_box(box: Box, shape: tuple[int, int], turn: int) -> Box:
     """Where a box x, y, w, h of a picture of ``shape`` lies after the picture was laid down that way."""
     x, y, w, h = box
     if turn & 4:
