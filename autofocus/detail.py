@@ -30,9 +30,15 @@ class Detail:
         """Of some of the blocks."""
         return Detail(self.energy[which], self.sigma[which])
 
+    def summed(self, objects: NDArray[np.int64]) -> "Detail":
+        """(m, 4) of whole objects: (n,) says which each block shows."""
+        return Detail(summed(self.energy, objects), np.sqrt(summed(self.sigma**2, objects)))
+
 
 def detail(seen: View, blocks: Blocks) -> Detail:
     """How much detail a frame shows in each block, around what is wanted there."""
+    if not len(blocks.areas):
+        return Detail(np.empty((0, 1 + BANDS)), np.empty((0, 1 + BANDS)))
     fine = fine_of(patches(seen.pixels, blocks.rows, blocks.columns, BLOCK_PX, _REACH_PX))
     smooth = smoothed(fine)
     half_there = blocks.wide.astype(np.float32)
@@ -54,6 +60,13 @@ def detail(seen: View, blocks: Blocks) -> Detail:
     floor = seen.noise * level[:, None] * _NOISE_GAIN * pixels[:, None]
     sigma = floor * np.hypot(np.sqrt(2 * _CORRELATED / np.maximum(pixels, 1))[:, None], _FLOOR_DOUBT)
     return Detail((raw - floor) / seen.level**2, (sigma + 1e-6) / seen.level**2)
+
+
+def summed(values: FloatArray, objects: NDArray[np.int64]) -> FloatArray:
+    """(m, …) sums of (n, …) over what shows the same object."""
+    total = np.zeros((int(objects.max(initial=-1)) + 1, *values.shape[1:]))
+    np.add.at(total, objects, values)
+    return total
 
 
 def energy_of(seen: View) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autofocus.answers import Look, NoSample, Refused
+from autofocus.detail import summed
 from autofocus.height import HeightEstimate, Prior, estimate
 from autofocus.template import FocusTemplate
 from autofocus.view import Blocks, blocks_of, moved_px
@@ -47,5 +48,6 @@ def combine(looks: Sequence[Look], template: FocusTemplate, prior: Prior, blocks
         FocusInputError: nothing in the frames can be focused on.
     """
     counted = blocks.fullest(FEWER_BLOCKS) if len(looks) > MANY_LOOKS else blocks
-    seen = [look.detail_in(counted) for look in looks]
-    return estimate(np.array([look.z_um for look in looks]), seen, counted.areas, template, prior)
+    seen = [look.detail_in(counted).summed(counted.objects) for look in looks]
+    areas = summed(counted.areas, counted.objects)
+    return estimate(np.array([look.z_um for look in looks]), seen, areas, template, prior)

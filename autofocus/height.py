@@ -26,6 +26,7 @@ _REACH_OF_SIGMA = 3.5
 _BEYOND_UM = 3.0
 _MOST_STEPS = 401
 _AMPLITUDE_LOG = 2.0
+_FREEDOM = 4.0
 _LONE = 1.4
 _AREA_LOG = 0.35
 _OVERLOOKED_SHARE = 0.12
@@ -85,8 +86,8 @@ class HeightEstimate:
         apart = 1.48 * _weighted_median(np.abs(self.heights_um - middle), self.areas)
         near = np.abs(self.heights_um - middle) <= 3 * max(apart, _STEP_UM)
         mean = float(np.average(self.heights_um[near], weights=self.areas[near]))
-        # a nucleus covers about two blocks, and not every block is understood
-        return mean, float(1.5 * np.hypot(max(apart, 0.4), 0.3) / np.sqrt(max(count / 2, 1.0)))
+        # not every object is understood
+        return mean, float(1.5 * np.hypot(max(apart, 0.4), 0.3) / np.sqrt(max(count, 1.0)))
 
     def surely(self, z_um: float, doubt: float) -> float:
         """The sharpness that ``z_um`` reaches in all but a share ``doubt`` of the curves that explain the frames."""
@@ -207,10 +208,13 @@ def _belief(
     seen = np.einsum("nij,nj->ni", inverse, logs)
     pairs = model[:, None] * model[None]
     square = np.einsum("nk,kg->ng", inverse.reshape(n, -1), pairs.reshape(-1, len(grid)))
-    cost = square - 2 * np.einsum("ni,ig->ng", seen, model)
+    total = np.einsum("ni,ni->n", seen, logs)[:, None]
+    cost = np.maximum(square - 2 * np.einsum("ni,ig->ng", seen, model) + total, 0.0)
+    # some blocks are not understood at all: their misfit must not make them sure of a height (Student's t)
+    fits = -(_FREEDOM + model.shape[0] - 1) / 2 * np.log1p(cost / _FREEDOM)
     # a lone object may lie far out, and nothing then holds it back but what is seen
     wide = prior.sigma_um**2 + (_LONE * template.spread_um) ** 2
-    chance = -0.5 * cost - 0.5 * (grid - prior.z_um) ** 2 / wide
+    chance = fits - 0.5 * (grid - prior.z_um) ** 2 / wide
     belief: FloatArray = np.exp(chance - chance.max(axis=1, keepdims=True))
     return np.asarray(belief / belief.sum(axis=1, keepdims=True), np.float64)
 

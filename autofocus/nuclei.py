@@ -29,15 +29,19 @@ _CLEAR_QUANTILE = 0.8
 _RING_RADII_PX = (7, 11, 16)
 _RING_POINTS = 12
 _LEAST_OD = 0.2
-_SHARE_OF_CORE = 0.5
-_STANDS_OUT_OD = 0.27
+_SHARE_OF_CORE = 0.4
+_STANDS_OUT_OD = 0.23
+# at the border half of the ring is unknown: there the tip of a cell stands out like a pale nucleus
+_BORDER_PX = 8
+_DARK_AT_BORDER_OD = 0.5
 _SURELY_NUCLEAR_OD = 0.75
 _SHARE_OF_DARKNESS = 0.55
 # haematoxylin absorbs 0.41 times as much blue as green (A. C. Ruifrok, D. A. Johnston, Anal. Quant. Cytol. Histol. 23,
 # 2001), dirt about as much; of what eosin and orange G absorb in green, blue takes about half
 _MOST_BLUE = 0.55
 _BLUE_OF_EOSIN = 0.45
-_LEAST_AREA_PX = 10
+_LEAST_AREA_PX = 6
+_LEAST_TEXTURE_PX = 10
 _CORE_PX = 15
 _TEXTURE_OD = 0.04
 _TEXTURE_AROUND_PX = 31
@@ -60,12 +64,29 @@ def nuclear_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     dark = np.asarray(cv2.min(density[0], density[1])) if len(density) > 1 else density[0]
     above = _over_surroundings(dark)
     near = np.ones((_CORE_PX, _CORE_PX), np.uint8)
-    wanted = cv2.bitwise_or(_alone(above, near), _in_a_crowd(dark, above, near))
+    alone, crowd = _alone(above, near), _in_a_crowd(dark, above, near)
     if len(density) > 1:
-        wanted = cv2.bitwise_and(wanted, _haematoxylin(density, dark))
-    # pieces of cytoplasm and dirt stand out of their surroundings less than any nucleus
-    strong = cv2.bitwise_and(wanted, _beyond(above, _STANDS_OUT_OD))
-    return _pieces(wanted, _LEAST_AREA_PX, strong)
+        blue = _haematoxylin(density, dark)
+        # what lies over or under a nucleus absorbs beside it too
+        alone = np.asarray(cv2.bitwise_and(alone, cv2.bitwise_or(blue, _blue_by_itself(density[2], above))))
+        crowd = np.asarray(cv2.bitwise_and(crowd, blue))
+    wanted = np.asarray(cv2.bitwise_or(alone, crowd))
+    return _pieces(wanted, _LEAST_AREA_PX, _strong(wanted, above, dark))
+
+
+def _strong(wanted: Image, above: Image, dark: Image) -> Image:
+    """255 where it stands out of its surroundings as pieces of cytoplasm and dirt do not."""
+    strong = np.asarray(cv2.bitwise_and(wanted, _beyond(above, _STANDS_OUT_OD)))
+    surely = _beyond(dark, _DARK_AT_BORDER_OD)
+    for edge in (np.s_[:_BORDER_PX], np.s_[-_BORDER_PX:], np.s_[:, :_BORDER_PX], np.s_[:, -_BORDER_PX:]):
+        strong[edge] = cv2.bitwise_and(strong[edge], surely[edge])
+    return strong
+
+
+def _blue_by_itself(blue: Image, above: Image) -> Image:
+    """255 where it adds less to blue than dirt would, over what is around it."""
+    most = np.asarray(cv2.convertScaleAbs(above, alpha=_MOST_BLUE))
+    return _darker(most, _over_surroundings(blue))
 
 
 def _haematoxylin(density: Sequence[Image], dark: Image) -> Image:
@@ -78,17 +99,22 @@ def _haematoxylin(density: Sequence[Image], dark: Image) -> Image:
 
 
 def _over_surroundings(dark: Image) -> Image:
-    """How much darker each place is than the darkest around it, at the most favourable of three distances."""
-    around, *others = (cv2.dilate(dark, _ring(radius)) for radius in _RING_RADII_PX)
+    """How much darker each place is than the darkest around it, at the most favourable of three distances.
+
+    At the border the field is mirrored, so that the tip of a cell has more of the same beside it.
+    """
+    pad = max(_RING_RADII_PX)
+    wide = cv2.copyMakeBorder(dark, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
+    around, *others = (cv2.dilate(wide, _ring(radius)) for radius in _RING_RADII_PX)
     for other in others:
         around = cv2.min(around, other)
-    return np.asarray(cv2.subtract(dark, around))
+    return np.asarray(cv2.subtract(dark, np.ascontiguousarray(np.asarray(around)[pad:-pad, pad:-pad])))
 
 
 def _alone(above: Image, near: Mask) -> Image:
-    """Places that stand out, down to half of what the core beside them does."""
-    half_of_core = cv2.convertScaleAbs(cv2.dilate(above, near), alpha=_SHARE_OF_CORE)
-    return np.asarray(cv2.bitwise_and(_beyond(above, _LEAST_OD), _darker(above, half_of_core)))
+    """Places that stand out, down to a share of what the core beside them does."""
+    enough = cv2.convertScaleAbs(cv2.dilate(above, near), alpha=_SHARE_OF_CORE)
+    return np.asarray(cv2.bitwise_and(_beyond(above, _LEAST_OD), _darker(above, np.asarray(enough))))
 
 
 def _in_a_crowd(dark: Image, above: Image, near: Mask) -> Image:
@@ -114,7 +140,7 @@ def texture_mask(small: Small, clear: NDArray[np.float64]) -> Mask:
     relative = cv2.GaussianBlur(gray, (5, 5), 1.2).astype(np.float32) / np.float32(clear[small.ndim // 3])
     apart = cv2.absdiff(relative, cv2.blur(relative, (_TEXTURE_AROUND_PX, _TEXTURE_AROUND_PX)))
     wanted = (np.asarray(apart) > _TEXTURE_OD).astype(np.uint8)
-    return _pieces(wanted, _LEAST_AREA_PX, wanted)
+    return _pieces(wanted, _LEAST_TEXTURE_PX, wanted)
 
 
 def _density(small: Image, clear: NDArray[np.float64]) -> Image:

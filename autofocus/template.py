@@ -20,7 +20,8 @@ _ROUNDS = 3
 _CLEAN_SHARE = 0.5
 _REACH_OF_DEPTH = 6.0
 _SPREAD_UM = (0.3, 3.0)
-_SCATTER = (0.06, 0.12)
+_TRUSTED_BLOCKS = 15
+_MOST_LOG = 0.7
 
 
 def depth_of_field_um(numerical_aperture: float, wavelength_um: float = 0.55) -> float:
@@ -51,6 +52,10 @@ class Fade:
         width = np.where(d < 0, self.below_um, self.above_um)
         logs: FloatArray = -self.power * np.log1p(np.abs(d / width) ** self.shape)
         return logs
+
+    def scaled(self, below: float, above: float) -> "Fade":
+        """The same shape, so many times as wide below and above the peak."""
+        return replace(self, below_um=self.below_um * below, above_um=self.above_um * above)
 
     def half_width_um(self, level: float) -> float:
         """How far from the peak the energy falls to ``level`` of it, mean of both sides."""
@@ -97,7 +102,10 @@ class FocusTemplate:
 
 
 def learn(z_um: ArrayLike, energies: ArrayLike, sigmas: ArrayLike, start: FocusTemplate) -> FocusTemplate:
-    """The template that fits the blocks of a sweep best, each with a height and energies of its own.
+    """What a sweep adds to the optics: how wide curves are below and above the peak, and which scales the slide shows.
+
+    The curves keep their shapes. Fitted freely they follow whatever lies over and under the blocks of one field, and
+    heights are worse by them than by optics alone.
 
     Args:
         z_um: (n,) heights of the frames, at least 7 of them distinct.
@@ -116,9 +124,9 @@ def learn(z_um: ArrayLike, energies: ArrayLike, sigmas: ArrayLike, start: FocusT
         heights, misfit = _heights(z, values, noise, template)
         # a block with objects at two heights fades more slowly than either of them
         clean = np.argsort(misfit, kind="stable")[: max(LEAST_BLOCKS, round(_CLEAN_SHARE * len(misfit)))]
-        template = _fitted(z, values[:, clean], noise[:, clean], heights[clean], template)
-        template = replace(template, spread_um=_spread(heights))
-    return replace(template, sharp=_between(template.sharp, start.sharp))
+        template = _fitted(z, values[:, clean], noise[:, clean], heights[clean], start)
+        template = replace(template, spread_um=_spread(heights, start.spread_um))
+    return template
 
 
 def _heights(
@@ -147,61 +155,43 @@ def _logs(values: FloatArray, noise: FloatArray, scatter: float) -> tuple[FloatA
 def _fitted(
     z: FloatArray, values: FloatArray, noise: FloatArray, heights: FloatArray, start: FocusTemplate
 ) -> FocusTemplate:
-    defocus = z[:, None] - heights[None]
     inside = (heights > z.min()) & (heights < z.max())
-    if np.count_nonzero(inside) < LEAST_BLOCKS:
+    count = int(np.count_nonzero(inside))
+    if count < LEAST_BLOCKS:
         return start
-    fades, tops, misfits = [], [], []
-    for measure, fade in enumerate((start.sharp, *start.bands)):
-        logs, weight = _logs(values[:, inside, measure], noise[:, inside, measure], start.scatter)
-        near = np.abs(defocus[:, inside]) < _REACH_OF_DEPTH * start.sharp.below_um
-        found, top, misfit = _fade(defocus[:, inside], logs, weight * near, fade, tight=measure == 0)
-        fades.append(found)
-        tops.append(top)
-        misfits.append(misfit)
-    shape = np.array(tops[1:]) - tops[1]
-    centre = np.median(shape, axis=1)
-    apart = 1.48 * np.median(np.abs(shape[1:] - centre[1:, None]))
-    return replace(
-        start,
-        sharp=fades[0],
-        bands=(fades[1], fades[2], fades[3]),
-        spectrum=(0.0, float(centre[1]), float(centre[2])),
-        spectrum_scatter=float(np.clip(apart, 0.1, 0.25)),
-        scatter=float(np.clip(np.mean(misfits[1:]), *_SCATTER)),
-    )
+    defocus = (z[:, None] - heights[None])[:, inside]
+    near = np.abs(defocus) < _REACH_OF_DEPTH * start.sharp.below_um
+    seen = [
+        _logs(values[:, inside, n], noise[:, inside, n], start.scatter) for n in range(1, values.shape[2])
+    ]
+    weights = [weight * near for _, weight in seen]
 
-
-def _fade(
-    defocus: FloatArray, logs: FloatArray, weight: FloatArray, start: Fade, tight: bool
-) -> tuple[Fade, FloatArray, float]:
-    """The best curve through all blocks, (k,) their logarithms at the peak, and the typical misfit.
-
-    ``tight`` leaves only the widths to be learned.
-    """
-    first = np.log([start.below_um, start.above_um, start.power, start.shape])
-    total = np.maximum(weight.sum(axis=0), 1e-9)
-    root = np.sqrt(weight / max(float(weight.max()), 1e-9))
-    hold = np.array([0.3, 0.3, 300.0, 300.0]) if tight else np.array([0.3, 0.3, 1.0, 3.0])
+    def tops(fades: Sequence[Fade]) -> list[FloatArray]:
+        pairs = zip(fades, seen, weights, strict=True)
+        return [
+            (w * (logs - f.log(defocus))).sum(0) / np.maximum(w.sum(0), 1e-9) for f, (logs, _), w in pairs
+        ]
 
     def residuals(p: FloatArray) -> FloatArray:
-        rest = logs - _of_logs(p).log(defocus)
-        top = (weight * rest).sum(axis=0) / total
-        return np.concatenate([(root * (rest - top)).ravel(), hold * (p - first)])
+        fades = [fade.scaled(*np.exp(p)) for fade in start.bands]
+        parts = zip(fades, seen, weights, tops(fades), strict=True)
+        rests = [np.sqrt(w / w.max()) * (logs - f.log(defocus) - top) for f, (logs, _), w, top in parts]
+        return np.concatenate([np.ravel(rests), p])
 
-    found = least_squares(residuals, first, loss="soft_l1", f_scale=0.15, max_nfev=30)
-    fade = _of_logs(found.x)
-    rest = logs - fade.log(defocus)
-    top = (weight * rest).sum(axis=0) / total
-    strong = weight > 0.5 * weight.max()
-    misfit = 1.48 * float(np.median(np.abs((rest - top)[strong]))) if strong.any() else 1.0
-    return fade, top, misfit
-
-
-def _between(learned: Fade, start: Fade) -> Fade:
-    """Half-way: what lies under and over a nucleus makes its sharpness seem to last longer than it does."""
-    below_um = float(np.sqrt(learned.below_um * start.below_um))
-    return replace(learned, below_um=below_um, above_um=float(np.sqrt(learned.above_um * start.above_um)))
+    found = least_squares(residuals, np.zeros(2), loss="soft_l1", f_scale=0.15, max_nfev=20)
+    # a few blocks say little
+    trust = count / (count + _TRUSTED_BLOCKS)
+    below, above = (float(v) for v in np.exp(trust * np.clip(found.x, -_MOST_LOG, _MOST_LOG)))
+    fine, middle, coarse = (fade.scaled(below, above) for fade in start.bands)
+    peaks = np.array(tops((fine, middle, coarse)))
+    shape = np.median(peaks - peaks[0], axis=1)
+    spectrum = np.array(start.spectrum) + trust * (shape - np.array(start.spectrum))
+    return replace(
+        start,
+        sharp=start.sharp.scaled(below, above),
+        bands=(fine, middle, coarse),
+        spectrum=(0.0, float(spectrum[1]), float(spectrum[2])),
+    )
 
 
 def mean_of(templates: Sequence[FocusTemplate]) -> FocusTemplate:
@@ -224,13 +214,9 @@ def _numbers(fade: Fade) -> tuple[float, float, float, float]:
     return fade.below_um, fade.above_um, fade.power, fade.shape
 
 
-def _of_logs(logs: FloatArray) -> Fade:
-    below, above, power, shape = (float(v) for v in np.exp(np.clip(logs, -4.0, 4.0)))
-    return Fade(below, above, power, min(max(shape, 1.2), 4.0))
-
-
-def _spread(heights: FloatArray) -> float:
+def _spread(heights: FloatArray, expected_um: float) -> float:
     """Of the objects of a field, without the few that were not understood."""
     away = np.abs(heights - np.median(heights))
     kept = heights[away <= 4 * max(float(np.median(away)), 0.1)]
-    return float(np.clip(np.std(kept), *_SPREAD_UM))
+    trust = len(kept) / (len(kept) + _TRUSTED_BLOCKS)
+    return float(np.clip(np.sqrt(trust * np.var(kept) + (1 - trust) * expected_um**2), *_SPREAD_UM))

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from autofocus.errors import FocusInputError
 from autofocus.gray import SMALLEST_SIDE_PX, Image, ranked
@@ -34,6 +35,7 @@ _MARGIN_PX = 7
 _WHITE_OF_16_BIT = 220.0
 _SMOOTH_REACH_PX = 2
 _QUIET_PLACES = 8
+_ONE_OBJECT_PX = 7
 # mean absolute difference between white noise of variance 1 and itself smoothed
 _REST_OF_NOISE = 0.688
 
@@ -139,13 +141,15 @@ class Blocks:
     """Places of a field.
 
     ``rows`` and ``columns`` (n,) of blocks; ``areas`` (n,) how much of each is wanted, px of 1 µm; ``wide``
-    (n, 16, 16) uint8 1 where that is, with a margin. ``part_of`` are blocks that these were taken from, and which.
+    (n, 16, 16) uint8 1 where that is, with a margin; ``objects`` (n,) which of the objects it shows, 0 and up.
+    ``part_of`` are blocks that these were taken from, and which.
     """
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     areas: FloatArray
     wide: Mask
+    objects: NDArray[np.int64]
     part_of: "tuple[Blocks, NDArray[np.int64]] | None" = None
 
     def fullest(self, most: int) -> "Blocks":
@@ -153,9 +157,9 @@ class Blocks:
         if len(self.areas) <= most:
             return self
         which = np.sort(np.argsort(-self.areas, kind="stable")[:most])
-        return Blocks(
-            self.rows[which], self.columns[which], self.areas[which], self.wide[which], (self, which)
-        )
+        objects = np.unique(self.objects[which], return_inverse=True)[1]
+        parts = self.rows[which], self.columns[which], self.areas[which], self.wide[which]
+        return Blocks(*parts, objects, (self, which))
 
 
 def blocks_of(views: Sequence[View]) -> Blocks:
@@ -172,12 +176,25 @@ def blocks_of(views: Sequence[View]) -> Blocks:
         full = np.sort(full[np.argsort(-areas.ravel()[full], kind="stable")[:MOST_BLOCKS]])
     rows, columns = np.divmod(full, areas.shape[1])
     wide = _squares(np.asarray(cv2.dilate(mask, _MARGIN), np.uint8), side)[rows, :, columns, :]
-    return Blocks(rows, columns, areas.ravel()[full], wide)
+    parts = _squares(mask, side)[rows, :, columns, :]
+    return Blocks(rows, columns, areas.ravel()[full], wide, _objects(rows, columns, parts))
+
+
+def _objects(rows: NDArray[np.int64], columns: NDArray[np.int64], parts: Mask) -> NDArray[np.int64]:
+    """(n,) the same number for blocks whose wanted parts, (n, 16, 16), lie so close that they are one object."""
+    side = parts.shape[1]
+    mass = np.maximum(parts.sum(axis=(1, 2), dtype=np.float64), 1.0)
+    along = np.arange(side)
+    y = rows * side + parts.sum(axis=2, dtype=np.float64) @ along / mass
+    x = columns * side + parts.sum(axis=1, dtype=np.float64) @ along / mass
+    near = np.hypot(y[:, None] - y, x[:, None] - x) < _ONE_OBJECT_PX
+    return np.asarray(connected_components(near, directed=False)[1], np.int64)
 
 
 def moved_px(one: View, other: View) -> float:
     """How far the picture moved between two frames, px of ``fine``; 0 where it shows nothing to hold on to."""
-    a, b = (v.coarse for v in (one, other))
+    # copies: OpenCV multiplies the window into what it is given
+    a, b = (v.coarse.copy() for v in (one, other))
     (x, y), response = cv2.phaseCorrelate(a, b, _window(a.shape))
     return float(_COARSE * np.hypot(x, y)) if response > _HOLDS else 0.0
 

@@ -1,7 +1,7 @@
 """What is a simulated field like for focus, and what is true about it? A slide and a camera without a stage."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -16,6 +16,7 @@ from scanner.devices.simulated.optics import PSF_UM, psf_kernel
 from scanner.devices.simulated.rack import SimulatedRack
 from scanner.devices.simulated.slide import ProceduralSlide
 from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM, CameraGrid
+from scanner.devices.simulated.truth import Nuclei
 
 FloatArray = NDArray[np.float64]
 Place = tuple[float, float]
@@ -93,18 +94,27 @@ class SimulatedField:
         """The tile's true curve."""
         base_um = self.base_um(place)
         grid = np.arange(-_REACH_UM, _REACH_UM + _STEP_UM / 2, _STEP_UM)
-        u, v = self.grid.from_slide(*place)
-        wide = SIDE_PX + 2 * _MARGIN_PX
-        found = self.slide.nuclei_in((round(u - wide / 2), round(v - wide / 2)), (wide, wide))
-        inside = found.areas_px * _share_inside(found.places_px - _MARGIN_PX, found.areas_px)
-        read = (inside >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
-        heights, areas = found.heights_um[read] - base_um, inside[read]
+        found = self._shown(place)
+        read = (found.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
+        heights, areas = found.heights_um[read] - base_um, found.areas_px[read]
         if not len(heights):
             return TrueCurve(grid + base_um, np.ones_like(grid), 0, base_um)
         defocus, share = self.nucleus
         curve = (np.interp(np.abs(grid[:, None] - heights[None]), defocus, share) * areas).sum(axis=1)
         level_um = base_um + float(np.average(heights, weights=areas))
         return TrueCurve(grid + base_um, curve / curve.max(), len(heights), level_um)
+
+    def _shown(self, place: Place) -> Nuclei:
+        """The nuclei in a field with as much of their areas as it shows."""
+        u, v = self.grid.from_slide(*place)
+        corner = round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2)
+        if isinstance(self.slide, ProceduralSlide):
+            return self.slide.nuclei_shown_in(corner, (SIDE_PX, SIDE_PX))
+        wide = SIDE_PX + 2 * _MARGIN_PX
+        found = self.slide.nuclei_in((corner[0] - _MARGIN_PX, corner[1] - _MARGIN_PX), (wide, wide))
+        places = found.places_px - _MARGIN_PX
+        inside = np.rint(found.areas_px * _share_inside(places, found.areas_px)).astype(np.int64)
+        return replace(found, places_px=places, areas_px=inside)
 
     @cached_property
     def nucleus(self) -> tuple[FloatArray, FloatArray]:

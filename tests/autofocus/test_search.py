@@ -13,7 +13,7 @@ from autofocus.detail import Detail
 from autofocus.errors import FocusInputError
 from autofocus.height import Prior, estimate
 from autofocus.search import first_point, guided, template_of
-from autofocus.template import Fade, FocusTemplate, depth_of_field_um, learn
+from autofocus.template import FocusTemplate, depth_of_field_um, learn
 from tests.autofocus.fields import Field, both, cells
 
 DEPTH_UM = 0.98
@@ -117,8 +117,9 @@ def test_a_guided_point_is_right_after_four_frames(template: FocusTemplate) -> N
 
 def test_the_learned_template_is_close_to_the_blur_that_made_the_blocks() -> None:
     heights = np.arange(-6, 6.1, 0.5)
-    true = replace(START, sharp=Fade(0.9, 1.5, 0.6), bands=(Fade(0.7, 1.2, 1.0), *START.bands[1:]))
-    energies = _ideal(true, heights, np.linspace(-2, 2, 24))
+    fine, middle, coarse = (fade.scaled(0.9, 1.4) for fade in START.bands)
+    true = replace(START, sharp=START.sharp.scaled(0.9, 1.4), bands=(fine, middle, coarse))
+    energies = _ideal(true, heights, np.linspace(-2, 2, 240))
     learned = learn(heights, energies, energies * 0 + 1e-6, START)
     assert learned.bands[0].half_width_um(0.5) == pytest.approx(true.bands[0].half_width_um(0.5), rel=0.1)
     assert learned.sharp_um == pytest.approx(true.sharp_um, rel=0.15)

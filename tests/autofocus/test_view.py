@@ -106,3 +106,11 @@ def test_blocks_cover_every_nucleus() -> None:
     blocks = blocks_of([seen])
     assert blocks.areas.sum() >= 0.9 * seen.nuclei.sum()
     assert blocks.rows.max() < 512 // BLOCK_PX
+
+
+def test_comparing_two_frames_leaves_them_as_they_are() -> None:
+    field = cells(1, 0.0, 0.5, seed=5)
+    one, other = View(field.image(-1.0)), View(field.image(0.0))
+    before = one.coarse.copy()
+    assert moved_px(one, other) < 1.0
+    assert np.array_equal(one.coarse, before)

@@ -1,7 +1,7 @@
 """What lies where on a procedural liquid-based slide, and how does a field of it look at a given height?"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -163,12 +163,22 @@ class ProceduralSlide:
                     rows.append(
                         (at, item.height_um, item.sprite.nucleus_area_px, item.sprite.body.cell_class)
                     )
-        return Nuclei(
-            np.array([row[0] for row in rows], np.float32).reshape(-1, 2),
-            np.array([row[1] for row in rows], np.float64),
-            np.array([row[2] for row in rows], np.int64),
-            np.array([row[3].value for row in rows], np.str_),
-        )
+        return _nuclei(rows)
+
+    def nuclei_shown_in(self, corner: tuple[int, int], shape: tuple[int, int]) -> Nuclei:
+        """The same, of all nuclei of which the field shows any; their areas are what it shows."""
+        rows = []
+        for item in self._near(corner, shape, 0):
+            if not item.sprite.nucleus_area_px:
+                continue
+            nuclear = turned(item.sprite.nuclear, item.turn)
+            left, top = item.corner[0] - corner[0], item.corner[1] - corner[1]
+            inside = nuclear[max(-top, 0) : max(shape[0] - top, 0), max(-left, 0) : max(shape[1] - left, 0)]
+            y, x = np.nonzero(inside)
+            if len(x):
+                at = (max(left, 0) + float(x.mean()), max(top, 0) + float(y.mean()))
+                rows.append((at, item.height_um, len(x), item.sprite.body.cell_class))
+        return _nuclei(rows)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -215,6 +225,15 @@ class ProceduralSlide:
             )
             corner = (round(u) - w // 2, round(v) - h // 2)
             yield _Placed(sprite, corner, turn, stains, x, y, self.surface.height(x, y) + lift)
+
+
+def _nuclei(rows: Sequence[tuple[tuple[float, float], float, int, CellClass]]) -> Nuclei:
+    return Nuclei(
+        np.array([row[0] for row in rows], np.float32).reshape(-1, 2),
+        np.array([row[1] for row in rows], np.float64),
+        np.array([row[2] for row in rows], np.int64),
+        np.array([row[3].value for row in rows], np.str_),
+    )
 
 
 def _scaled(od: tuple[float, float, float], factor: float) -> tuple[float, float, float]:

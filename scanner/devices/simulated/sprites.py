@@ -7,6 +7,7 @@ is exact.
 import math
 from bisect import bisect_right
 from functools import cached_property
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ MOST_BLUR_PX = LEVELS_PX[-1]
 STEPS_PER_DENSITY = 80.0
 COARSE = 4
 Box = tuple[int, int, int, int]
+Picture = TypeVar("Picture", NDArray[np.float32], NDArray[np.uint8])
 _PAD_PX = math.ceil(2.5 * MOST_BLUR_PX)
 _NUCLEAR_DENSITY = 0.25
 
@@ -84,17 +86,18 @@ class Sprite:
     @cached_property
     def nucleus_area_px(self) -> int:
         """How many pixels the nuclei of the drawing cover; 0 where it has none."""
-        return int(cv2.countNonZero(self._nuclear))
+        return int(cv2.countNonZero(self.nuclear))
 
     @cached_property
     def nucleus_box_px(self) -> Box:
         """x, y, 1, 1: the pixel in the middle of what is nuclear."""
-        moments = cv2.moments(self._nuclear, binaryImage=True)
+        moments = cv2.moments(self.nuclear, binaryImage=True)
         x, y = (moments[name] / max(moments["m00"], 1.0) for name in ("m10", "m01"))
         return round(x), round(y), 1, 1
 
     @property
-    def _nuclear(self) -> NDArray[np.uint8]:
+    def nuclear(self) -> NDArray[np.uint8]:
+        """(h, w) uint8 of the object's picture, 1 where a nucleus is."""
         return (self._planes[1] > _NUCLEAR_DENSITY).astype(np.uint8)
 
     def _level(self, plane: int, level: int) -> NDArray[np.uint8]:
@@ -122,12 +125,12 @@ def _shrunk(picture: FloatImage) -> FloatImage:
     )
 
 
-def turned(picture: FloatImage, turn: int) -> FloatImage:
+def turned(picture: Picture, turn: int) -> Picture:
     """One of the 8 ways (0 to 7) to lay a picture down: transposed from 4 on, flipped in 1, 2 and 3."""
     if turn & 4:
-        picture = np.asarray(cv2.transpose(picture), np.float32)
+        picture = np.asarray(cv2.transpose(picture), picture.dtype)
     if turn & 3:
-        picture = np.asarray(cv2.flip(picture, (turn & 3) - 2), np.float32)
+        picture = np.asarray(cv2.flip(picture, (turn & 3) - 2), picture.dtype)
     return picture
 
 

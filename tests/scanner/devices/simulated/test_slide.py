@@ -99,6 +99,16 @@ def test_fields_side_by_side_share_no_nucleus_and_lose_none(slide: ProceduralSli
     assert sorted(whole.heights_um) == sorted(np.concatenate([part.heights_um for part in parts]))
 
 
+def test_a_cut_nucleus_counts_in_each_field_with_what_it_shows(slide: ProceduralSlide) -> None:
+    u, v = _corner_on_a_cell(slide)
+    whole = slide.nuclei_shown_in((u, v), (1024, 1024))
+    parts = [slide.nuclei_shown_in((u + du, v), (1024, 512)) for du in (0, 512)]
+    assert whole.areas_px.sum() == sum(part.areas_px.sum() for part in parts)
+    assert len(parts[0].areas_px) + len(parts[1].areas_px) > len(whole.areas_px)
+    columns, rows = whole.places_px.astype(int).T
+    assert max(columns.max(), rows.max()) < 1024
+
+
 def test_the_overview_shows_the_sample_where_it_lies(slide: ProceduralSlide) -> None:
     od = slide.overview_od()
     assert od.shape == (*OVERVIEW_SHAPE, 3)
