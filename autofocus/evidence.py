@@ -12,6 +12,8 @@ from autofocus.template import FocusTemplate
 from autofocus.view import Blocks, blocks_of, moved_px
 
 VIBRATION_PX = 4.0
+# a lone object looks too different from further away to say whether it moved
+ALIKE_UM = 2.0
 # a sweep says so much of each block that a few of them are enough, and the work grows with the cube of the frames
 MANY_LOOKS, FEWER_BLOCKS = 6, 40
 
@@ -31,6 +33,8 @@ def doubt_of(looks: Sequence[Look]) -> NoSample | Refused | None:
 def moved_between(looks: Sequence[Look]) -> Refused | None:
     """Did the picture move from one frame to the next, as on a shaken or creeping stage?"""
     for one, other in itertools.pairwise(looks):
+        if abs(one.z_um - other.z_um) > ALIKE_UM:
+            continue
         if moved_px(one.view, other.view) > VIBRATION_PX:
             return Refused("the picture moved between the frames", len(looks))
     return None
