@@ -23,6 +23,9 @@ FLAT_RATIO = 1.1
 FINE_OF_DEPTH = (-1.25, -0.5, 0.5, 1.25)
 GUIDED_OF_DEPTH = (0.6, 1.5)
 NOT_WORSE_THAN_SEEN = 0.93
+PROOFS = 3
+# two planes tell heights well this far beyond them; the frame at the answer proves it
+TRUSTED_SPACINGS = 2.5
 LAYERS_APART_UM = 5.0
 LAYER_SHARE = 0.2
 
@@ -76,7 +79,7 @@ def guided(template: FocusTemplate, expected_um: float, sigma_um: float, depth_o
         prior = Prior(centre, max(sigma_um, spacing))
         blocks = shown_by(looks)
         guess = combine(looks, template, prior, blocks)
-        if abs(guess.z_um - centre) <= 1.5 * spacing:
+        if abs(guess.z_um - centre) <= TRUSTED_SPACINGS * spacing:
             return (yield from _confirm(looks, blocks, template, prior))
         centre = guess.z_um
     return Refused("the sharpest height lies outside the search", len(looks))
@@ -111,19 +114,26 @@ def _sweep(heights_um: FloatArray) -> Generator[float, Look, list[Look]]:
 
 
 def _confirm(looks: list[Look], blocks: Blocks, template: FocusTemplate, prior: Prior) -> Search:
-    """Look at the answer; where it disappoints, learn from that and try once more."""
+    """Look at the answer; where it disappoints, learn from that and try again."""
     final = combine(looks, template, prior, blocks)
-    for _ in range(2):
+    for _ in range(PROOFS):
         looks = [*looks, (yield final.z_um)]
         final = combine(looks, template, prior, blocks)
         if final.at_edge:
             return Refused("the sharpest height lies outside the search", len(looks))
-        totals = Sweep.of(looks, blocks).energy[:, :, 0].sum(axis=1)
+        totals = _sharpness(looks, blocks)
         if _is_flat(looks, totals, final):
             return Refused("the curve is flat: the picture does not change with z", len(looks))
         if totals[-1] >= NOT_WORSE_THAN_SEEN * totals[:-1].max():
             return Found(final.z_um, final.sigma_um, len(looks), final)
     return Refused("the frame taken at the answer is not the sharpest", len(looks))
+
+
+def _sharpness(looks: Sequence[Look], blocks: Blocks) -> FloatArray:
+    """(n,) gradient energy of each block relative to its sharpest frame, weighted by area like a tile's sharpness."""
+    energy = np.maximum(Sweep.of(looks, blocks).energy[:, :, 0], 1e-12)
+    totals: FloatArray = (energy / energy.max(axis=0)) @ blocks.areas
+    return totals
 
 
 def _is_flat(looks: Sequence[Look], totals: FloatArray, found: HeightEstimate) -> bool:

@@ -6,6 +6,7 @@ a look at the last plane costs its readout; a survey costs its moves and frames.
 
 from collections.abc import Iterable, Sequence
 
+from autofocus.tile import TilePolicy
 from scanner.model.profile import Profile
 from scanner.storage.profiles import read_profile
 from scripts.focus_tiles import PROFILE, STEP_UM, SlideRecord, TileRecord
@@ -45,8 +46,10 @@ class Costs:
     def tile_s(self, tile: TileRecord) -> float:
         """What focusing a tile took beyond exposing it once; a retake counts whole."""
         planned = min(tile.planes, 2)
-        seconds = (planned - 1) * self._plane_s + tile.waited * self._look_s
-        # a plane that was decided on waits for its move, and is looked at in turn
+        # after every plane but the last possible one the stage stands until it is looked at
+        looks = min(tile.planes, TilePolicy().most - 1) - 1 if tile.waited else 0
+        seconds = (planned - 1) * self._plane_s + looks * self._look_s
+        # a plane that was decided on waits for its move
         seconds += (tile.planes - planned) * (self._z_s + self._exposure_s)
         return seconds + tile.retaken * self.base_s
 

@@ -98,3 +98,11 @@ def test_the_same_frames_give_the_same_answer() -> None:
     assert isinstance(one, TileHeight)
     assert isinstance(other, TileHeight)
     assert (one.surely, one.better_um, one.kept) == (other.surely, other.better_um, other.kept)
+
+
+def test_two_planes_leave_no_gap_between_them_in_a_thin_sample() -> None:
+    thin, thick = replace(TEMPLATE, spread_um=0.3), replace(TEMPLATE, spread_um=1.5)
+    low, high = first_planes(thin, Prior(0.0, 0.3), POLICY)
+    assert high - low < 2 * thin.sharp_um
+    low, high = first_planes(thick, Prior(0.0, 0.3), POLICY)
+    assert high - low == POLICY.step_um

@@ -114,3 +114,22 @@ def test_comparing_two_frames_leaves_them_as_they_are() -> None:
     before = one.coarse.copy()
     assert moved_px(one, other) < 1.0
     assert np.array_equal(one.coarse, before)
+
+
+def test_the_tip_of_a_cell_at_the_border_is_no_nucleus_and_half_a_nucleus_is_one() -> None:
+    seen = View(stained(((60, 262), 22, BLUE), ((180, 255), 8, NUCLEAR)))
+    rows, columns = np.nonzero(seen.nuclei)
+    assert len(rows) > 10
+    assert np.abs(2 * columns - 180).max() < 14
+
+
+def test_a_nucleus_across_four_blocks_is_one_object_and_its_neighbour_another() -> None:
+    blocks = blocks_of([View(stained(((128, 128), 9, NUCLEAR), ((168, 128), 9, NUCLEAR)))])
+    assert len(blocks.rows) >= 4
+    assert blocks.objects.max() == 1
+    areas = np.bincount(blocks.objects, blocks.areas)
+    assert areas[0] == pytest.approx(areas[1], rel=0.15)
+    few = blocks.fullest(2)
+    assert set(few.objects) <= {0, 1}
+    seen = View(stained(((128, 128), 9, NUCLEAR), ((168, 128), 9, NUCLEAR)))
+    assert np.array_equal(detail(seen, few).energy, detail(seen, blocks).of(few.part_of[1]).energy)  # type: ignore[index]
