@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autofocus.answers import Look, NoSample, Refused
-from autofocus.drift import Drift
+from autofocus.drift import MOST_UM, Drift
 from autofocus.errors import FocusInputError
 from autofocus.focus_map import FocusMap, FocusPoint
 from autofocus.height import Prior
@@ -19,6 +19,7 @@ from scanner.acquisition.floor import FloorClock
 from scanner.acquisition.focus_places import given_places
 from scanner.acquisition.focus_survey import LEAST_SIGMA_UM, Survey, survey
 from scanner.devices.rig import Rig
+from scanner.errors import DeviceFault
 from scanner.model.events import Kind
 from scanner.model.geometry import Affine
 from scanner.model.plan import Plan, PlannedTile
@@ -93,7 +94,7 @@ class TileFocusing:
     """
 
     def __init__(self, profile: Profile, known: Survey | None, policy: TilePolicy | None = None) -> None:
-        self._spec = profile.focus
+        self._spec, self._drive = profile.focus, profile.devices.z or "focus"
         self._depth_um = profile.active_objective.depth_of_field_um()
         self._um_per_px = profile.active_objective.um_per_px
         self._policy = policy or policy_of(profile.focus.strategy)
@@ -155,10 +156,27 @@ class TileFocusing:
         return self.judged(tile, looks)
 
     def judged(self, tile: PlannedTile, looks: Sequence[Look]) -> tuple[int, TileFocus]:
-        """The same of frames that were looked at already."""
+        """The same of frames that were looked at already.
+
+        Raises:
+            DeviceFault: the focus wandered farther from the survey than any focus does.
+        """
         index, focus = self._judged(tile, looks)
         self.learn(tile, focus)
+        self._stop_where_it_ran_away(tile, focus)
         return index, focus
+
+    def _stop_where_it_ran_away(self, tile: PlannedTile, focus: TileFocus) -> None:
+        """Only while tiles still say so: a focus that was mended is followed back."""
+        if self._map is None or focus.level_um is None or not self._drift.capped:
+            return
+        away_um = focus.level_um - self._map.predict(tile.x_um, tile.y_um)[0]
+        if abs(away_um) >= MOST_UM:
+            raise DeviceFault(
+                self._drive,
+                f"the sample lies {away_um:+.0f} µm from where the survey found it; this tile was not taken. Look for "
+                "a slipping focus drive or a slide that came loose, then resume",
+            )
 
     def learn(self, tile: PlannedTile, focus: TileFocus) -> None:
         """Let a tile's own height move map and drift; one without an answer only lets time pass.

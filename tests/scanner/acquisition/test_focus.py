@@ -16,7 +16,7 @@ from scanner.acquisition.focus import TileFocusing, begin_focus
 from scanner.acquisition.focus_places import unreachable
 from scanner.acquisition.focus_survey import Survey, survey, survey_places
 from scanner.devices.rig import Rig, open_rig
-from scanner.errors import FocusRefused
+from scanner.errors import DeviceFault, FocusRefused
 from scanner.model.events import Kind
 from scanner.model.geometry import Affine, Point, Rect
 from scanner.model.plan import Plan, PlannedTile, grid_over, scan_plan
@@ -122,6 +122,24 @@ def test_tiles_that_all_lie_higher_lift_the_prediction_for_the_next(profile: Pro
     z_um, sigma_um = focusing.predict(planned(12, 1200.0))
     assert z_um == pytest.approx(4.2, abs=0.3)
     assert sigma_um < TileFocusing(profile, tilted()).predict(planned(12, 1200.0))[1]
+
+
+def test_a_focus_that_runs_away_stops_the_scan_and_one_that_is_mended_is_followed_back(
+    profile: Profile,
+) -> None:
+    focusing = TileFocusing(profile, tilted())
+
+    def run_away() -> None:
+        for tile in range(60):
+            take(focusing, planned(tile), cells(12, 3.5 + 0.4 * tile, 0.3, seed=tile))
+
+    with pytest.raises(DeviceFault, match="slipping focus drive"):
+        run_away()
+    for tile in range(60, 80):
+        settled = TileFocus(FocusState.SHARP, 3.5, 0.1, None, "", 3.5, 0.2)
+        focusing.learn(planned(tile), settled)
+    assert focusing.predict(planned(80))[0] == pytest.approx(3.5, abs=0.5)
+    take(focusing, planned(81), cells(12, 3.5, 0.3, seed=81))
 
 
 def test_a_retake_follows_the_drift_since_its_tile_was_measured(profile: Profile) -> None:
