@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from autofocus.stain import Stain
 from scanner.model.base import Value
@@ -173,6 +173,15 @@ class FocusSpec(Value):
     layers: int = Field(default=9, ge=3, le=99)
     layer_step_um: Positive = 1.0
     stain: Stain = Stain.PAPANICOLAOU
+
+    @field_validator("stain")
+    @classmethod
+    def _what_glows_is_not_focused(cls, stain: Stain, known: ValidationInfo) -> Stain:
+        if known.data.get("strategy") is not FocusStrategy.FIXED and stain.value.startswith("fluorescence"):
+            raise ValueError(
+                f"tiles are focused on what absorbs light, and {stain} glows: choose strategy fixed, or another stain"
+            )
+        return stain
 
     @field_validator("layers")
     @classmethod

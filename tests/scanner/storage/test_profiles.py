@@ -67,6 +67,12 @@ def test_a_rig_that_was_never_measured_is_told_to_measure() -> None:
         ),
         (
             "focus: {strategy: fixed}",
+            "focus: {strategy: hybrid, stain: fluorescence-red}",
+            "focus.stain",
+            "choose strategy fixed",
+        ),
+        (
+            "focus: {strategy: fixed}",
             "focus: {strategy: z-stack, range_um: 15, layers: 99, layer_step_um: 4}",
             "focus.start_um",
             "99 layers",
