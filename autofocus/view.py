@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from autofocus.errors import FocusInputError
-from autofocus.gray import SMALLEST_SIDE_PX, Image, ranked
+from autofocus.gray import SMALLEST_SIDE_PX, Image, checked, ranked
 from autofocus.nuclei import Mask, clear_levels, nuclear_mask, texture_mask
 from autofocus.patches import patches
 from autofocus.sharpness import light_fault, shows_sample
@@ -56,7 +55,9 @@ class View:
     """
 
     def __init__(self, image: Image, um_per_px: float = FINE_UM) -> None:
-        self.light_fault = light_fault(_checked(image))
+        image = checked(image, 2 * SMALLEST_SIDE_PX)
+        image = image[..., :3] if image.ndim == 3 else image
+        self.light_fault = light_fault(image)
         shrink = max(1, round(FINE_UM / um_per_px - 0.25))
         self.pixels = _shrunk(_eight_bit(image), shrink)
 
@@ -206,16 +207,6 @@ def _window(shape: tuple[int, int]) -> Plane:
 
 _HOLDS = 0.25
 _MARGIN = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_MARGIN_PX, _MARGIN_PX))
-
-
-def _checked(image: Image) -> Image:
-    if image.dtype not in (np.uint8, np.uint16):
-        raise FocusInputError(f"focus needs 8 or 16 bit pixels, not {image.dtype}")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise FocusInputError(f"focus needs (h, w), (h, w, 3) or (h, w, 4) pixels, not {image.shape}")
-    if min(image.shape[:2]) < 2 * SMALLEST_SIDE_PX:
-        raise FocusInputError(f"focus needs at least {2 * SMALLEST_SIDE_PX} px a side, not {image.shape[:2]}")
-    return image[..., :3] if image.ndim == 3 else image
 
 
 def _eight_bit(image: Image) -> NDArray[np.uint8]:

@@ -133,3 +133,9 @@ def test_a_nucleus_across_four_blocks_is_one_object_and_its_neighbour_another() 
     assert set(few.objects) <= {0, 1}
     seen = View(stained(((128, 128), 9, NUCLEAR), ((168, 128), 9, NUCLEAR)))
     assert np.array_equal(detail(seen, few).energy, detail(seen, blocks).of(few.part_of[1]).energy)  # type: ignore[index]
+
+
+def test_a_frame_with_an_alpha_channel_shows_the_same_nuclei() -> None:
+    image = cells(6, 0.0, 0.5, seed=3).image(0.0)
+    with_alpha = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    assert np.array_equal(View(with_alpha).nuclei, View(image).nuclei)
