@@ -35,7 +35,7 @@ _STANDS_OUT_OD = 0.23
 _BORDER_PX = 8
 _DARK_AT_BORDER_OD = 0.5
 _SURELY_NUCLEAR_OD = 0.75
-_SHARE_OF_DARKNESS = 0.55
+_SHARE_OF_DARKNESS = 0.4
 # haematoxylin absorbs 0.41 times as much blue as green (A. C. Ruifrok, D. A. Johnston, Anal. Quant. Cytol. Histol. 23,
 # 2001), dirt about as much; of what eosin and orange G absorb in green, blue takes about half
 _MOST_BLUE = 0.55
@@ -118,7 +118,10 @@ def _alone(above: Image, near: Mask) -> Image:
 
 
 def _in_a_crowd(dark: Image, above: Image, near: Mask) -> Image:
-    """Among other nuclei nothing stands out all around; there, what is nearly as dark as one beside it is one too."""
+    """Among other nuclei nothing stands out all around; what is dark, and not far lighter than one beside it, counts.
+
+    With a larger share, clumps lose a third of their area where single nuclei lose a fifth, and weigh too little.
+    """
     seeds = cv2.bitwise_and(dark, _beyond(above, _LEAST_OD))
     beside = cv2.convertScaleAbs(cv2.dilate(seeds, near), alpha=_SHARE_OF_DARKNESS)
     return np.asarray(cv2.bitwise_and(_darker(dark, beside), _beyond(dark, _SURELY_NUCLEAR_OD)))

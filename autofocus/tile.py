@@ -27,7 +27,7 @@ class TilePolicy:
     Attributes:
         step_um: between the first two planes; less in a sample so thin that nothing would be sharp between them.
         alone_sigmas: one plane is enough where so many sigmas of the expected height lie within the depth of a nucleus.
-        crowded_share: where sample fills this much of the field (about 45 cells at 20×) the stage does not wait to see
+        crowded_share: where sample fills this much of the field (about 70 cells at 20×) the stage does not wait to see
             the planes.
         aim: the sharpness, relative to the peak of the tile's own curve, that a plane should reach.
         enough: with this chance of such a plane no further one is taken.
@@ -38,7 +38,7 @@ class TilePolicy:
 
     step_um: float = 1.3
     alone_sigmas: float = 2.5
-    crowded_share: float = 0.2
+    crowded_share: float = 0.3
     aim: float = 0.95
     enough: float = 0.9
     gain: float = 0.05

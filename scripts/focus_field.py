@@ -94,7 +94,7 @@ class SimulatedField:
         """The tile's true curve."""
         base_um = self.base_um(place)
         grid = np.arange(-_REACH_UM, _REACH_UM + _STEP_UM / 2, _STEP_UM)
-        found = self._shown(place)
+        found = self.shown(place)
         read = (found.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
         heights, areas = found.heights_um[read] - base_um, found.areas_px[read]
         if not len(heights):
@@ -104,7 +104,7 @@ class SimulatedField:
         level_um = base_um + float(np.average(heights, weights=areas))
         return TrueCurve(grid + base_um, curve / curve.max(), len(heights), level_um)
 
-    def _shown(self, place: Place) -> Nuclei:
+    def shown(self, place: Place) -> Nuclei:
         """The nuclei in a field with as much of their areas as it shows."""
         u, v = self.grid.from_slide(*place)
         corner = round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2)

@@ -46,6 +46,15 @@ def test_a_crowd_of_nuclei_is_found_nearly_whole() -> None:
     assert found > 0.5 * 36 * np.pi * 49
 
 
+def test_paler_nuclei_in_a_clump_count_as_much_as_dark_ones() -> None:
+    dark, pale = (1.9, 1.8, 0.6), (0.95, 0.9, 0.3)
+    middles = [(row, column) for row in range(70, 190, 17) for column in range(70, 190, 17)]
+    spots = [(at, 9, dark if n % 2 else pale) for n, at in enumerate(middles)]
+    seen = View(stained(*spots)).nuclei.repeat(2, 0).repeat(2, 1)
+    found = [seen[row - 5 : row + 6, column - 5 : column + 6].mean() for row, column in middles]
+    assert min(np.mean(found[0::2]), np.mean(found[1::2])) > 0.8
+
+
 def test_a_glance_tells_a_crowded_field_from_a_sparse_one() -> None:
     cell = [((40 + 60 * (n % 4), 40 + 60 * (n // 4)), 24, BLUE) for n in range(16)]
     assert View(stained(*cell)).sample_share == pytest.approx(16 * np.pi * 24**2 / 256**2, rel=0.3)
