@@ -25,6 +25,7 @@ from scanner.model.profile import FocusStrategy
 from scanner.model.tile import FocusState
 from scripts.bench_stack import real_rows
 from scripts.focus_choice_rows import choice_rows
+from scripts.focus_depth_rows import depth_rows
 from scripts.focus_drift_rows import drift_rows
 from scripts.focus_field import Place, SimulatedField
 from scripts.focus_fusing_rows import fusing_rows
@@ -200,7 +201,16 @@ def all_rows(tiles: int) -> Iterator[Row]:
     yield from trade_rows(min(tiles, TRADE_TILES))
     yield from peer_rows(field)
     yield from sample_rows(field)
-    for rows in (map_rows, scan_rows, choice_rows, drift_rows, fusing_rows, speed_rows, real_rows):
+    for rows in (
+        map_rows,
+        scan_rows,
+        choice_rows,
+        drift_rows,
+        depth_rows,
+        fusing_rows,
+        speed_rows,
+        real_rows,
+    ):
         yield from rows()
 
 
