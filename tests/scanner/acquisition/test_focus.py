@@ -1,5 +1,6 @@
 """Do tiles get their heights from what they show themselves, and never a height that nobody can trust?"""
 
+import itertools
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autofocus.answers import Look
+from autofocus.evidence import moved_between
 from autofocus.template import FocusTemplate
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock, watched
@@ -16,6 +19,9 @@ from scanner.acquisition.focus import TileFocusing, begin_focus
 from scanner.acquisition.focus_places import unreachable
 from scanner.acquisition.focus_survey import Survey, survey, survey_places
 from scanner.devices.rig import Rig, open_rig
+from scanner.devices.simulated.field import FieldCamera
+from scanner.devices.simulated.rack import SimulatedRack
+from scanner.devices.simulated.specimen import CameraGrid
 from scanner.errors import DeviceFault, FocusRefused
 from scanner.model.events import Kind
 from scanner.model.geometry import Affine, Point, Rect
@@ -312,3 +318,14 @@ def test_sample_out_of_the_searched_range_is_refused_before_the_first_tile(
     profile = rig.profile.model_copy(update={"focus": focus})
     with pytest.raises(FocusRefused, match="no height could be trusted"):
         survey(replace(lost, profile=profile), to_stage, plan_over(Rect(45_000, 12_000, 900, 460)))
+
+
+def test_an_almost_empty_field_is_not_taken_for_a_shaken_one() -> None:
+    grid, place = CameraGrid(), (48_688.0, 4_202.0)
+    slide, camera = SimulatedRack(901, 1).specimen(1, grid), FieldCamera(901, grid)
+    looks = [
+        Look.known(z_um, camera.expose(slide, place, z_um, 5.0, number))
+        for number, z_um in enumerate(6 * [0.39, 1.63])
+    ]
+    assert looks[0].view.nuclei.any()
+    assert all(moved_between(pair) is None for pair in itertools.pairwise(looks))
