@@ -293,7 +293,8 @@ def test_the_heights_are_those_of_the_cells(fused: tuple[ThickRun, RunResult]) -
         if body.cell_class in SQUAMOUS and inside:
             off.append(abs(float(heights[row, col]) - body.height_um))
     assert len(off) >= 20
-    assert np.median(off) < 0.4
+    # half the step between layers; the drift of the glass moves the figure a little from run to run
+    assert np.median(off) < 0.5
 
 
 def test_the_image_beside_the_fused_plane_is_the_sharpest_layer(fused: tuple[ThickRun, RunResult]) -> None:
