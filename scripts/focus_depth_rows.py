@@ -8,7 +8,6 @@ prediction that is 0.3 µm off. Run alone: ``python scripts/focus_depth_rows.py`
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,15 +17,14 @@ from scanner.devices.simulated.truth import Nuclei
 from scanner.model.profile import FocusStrategy
 from scanner.pipeline.fusing import fuse
 from scanner.storage.profiles import read_profile
-from scripts.focus_field import LEAST_NUCLEUS_PX, NO_NUCLEI, SHARP_SHARE, Place, SimulatedField
-from scripts.focus_fusing_rows import gradient
+from scripts.focus_field import SHARP_SHARE, Place, SimulatedField
+from scripts.focus_fusing_rows import Row, gradient, line
 from scripts.focus_tiles import PROFILE
 
 SEED = 700_011
 FIELDS, LEAST_NUCLEI, THICK_UM = 16, 12, 1.5
 PREDICTED_UM = 0.3
 _AROUND_PX = 3
-Row = dict[str, Any]
 FloatArray = NDArray[np.float64]
 
 
@@ -54,26 +52,21 @@ def depth_rows() -> list[Row]:
     all_of = Depth(*(np.concatenate([getattr(d, name) for d in seen]) for name in Depth.__slots__))
     said = f"thick fields ({len(seen)}, {len(all_of.areas)} nuclei)"
     return [
-        _row(f"{said}, the best single plane: nuclear area that is sharp", all_of.share(all_of.one_plane)),
-        _row(f"{said}, z-stack: sharp in one of {len(offsets)} layers", all_of.share(all_of.layers)),
-        _row(f"{said}, edf: sharp in the fused plane", all_of.share(all_of.fused)),
-        _row(f"{said}, edf: median error of the height map, µm", float(np.median(all_of.height_off_um))),
-        _row(f"{said}, edf: 95 % below, µm", float(np.quantile(all_of.height_off_um, 0.95))),
+        line(f"{said}, the best single plane: nuclear area that is sharp", all_of.share(all_of.one_plane)),
+        line(f"{said}, z-stack: sharp in one of {len(offsets)} layers", all_of.share(all_of.layers)),
+        line(f"{said}, edf: sharp in the fused plane", all_of.share(all_of.fused)),
+        line(f"{said}, edf: median error of the height map, µm", float(np.median(all_of.height_off_um))),
+        line(f"{said}, edf: 95 % below, µm", float(np.quantile(all_of.height_off_um, 0.95))),
     ]
-
-
-def _row(name: str, value: float) -> Row:
-    return {"name": name, "value": round(value, 4), "bar": None, "met": None}
 
 
 def _thick(field: SimulatedField) -> Iterator[tuple[Place, Nuclei]]:
     """Fields whose nuclei scatter by more than a depth of field."""
     found = 0
     for place in field.random_places(40 * FIELDS):
-        nuclei = field.shown(place)
-        read = (nuclei.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(nuclei.classes, NO_NUCLEI)
-        if np.count_nonzero(read) >= LEAST_NUCLEI and np.std(nuclei.heights_um[read]) > THICK_UM:
-            yield place, Nuclei(*(getattr(nuclei, name)[read] for name in Nuclei.__slots__))
+        nuclei = field.nuclei(place)
+        if len(nuclei.heights_um) >= LEAST_NUCLEI and np.std(nuclei.heights_um) > THICK_UM:
+            yield place, nuclei
             found += 1
         if found == FIELDS:
             return

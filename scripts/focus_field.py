@@ -94,9 +94,8 @@ class SimulatedField:
         """The tile's true curve."""
         base_um = self.base_um(place)
         grid = np.arange(-_REACH_UM, _REACH_UM + _STEP_UM / 2, _STEP_UM)
-        found = self.shown(place)
-        read = (found.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
-        heights, areas = found.heights_um[read] - base_um, found.areas_px[read]
+        found = self.nuclei(place)
+        heights, areas = found.heights_um - base_um, found.areas_px
         if not len(heights):
             return TrueCurve(grid + base_um, np.ones_like(grid), 0, base_um)
         defocus, share = self.nucleus
@@ -104,7 +103,15 @@ class SimulatedField:
         level_um = base_um + float(np.average(heights, weights=areas))
         return TrueCurve(grid + base_um, curve / curve.max(), len(heights), level_um)
 
-    def shown(self, place: Place) -> Nuclei:
+    def nuclei(self, place: Place) -> Nuclei:
+        """What is read in a field: no specks and no flora, with as much of their areas as it shows."""
+        found = self._shown(place)
+        read = (found.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(found.classes, NO_NUCLEI)
+        return Nuclei(
+            found.places_px[read], found.heights_um[read], found.areas_px[read], found.classes[read]
+        )
+
+    def _shown(self, place: Place) -> Nuclei:
         """The nuclei in a field with as much of their areas as it shows."""
         u, v = self.grid.from_slide(*place)
         corner = round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2)

@@ -13,7 +13,7 @@ from autofocus.height import Prior
 from autofocus.template import FocusTemplate
 from autofocus.view import BLOCK_PX, Blocks
 from scanner.devices.simulated.field import SIDE_PX
-from scripts.focus_field import LEAST_NUCLEUS_PX, NO_NUCLEI, SimulatedField
+from scripts.focus_field import SimulatedField
 
 Plane = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -61,9 +61,8 @@ def simulated(seed: int, fields: int) -> Iterator[Example]:
         base_um = field.base_um(place) + field.rng.normal(0, _NEAR_UM)
         heights = base_um + APART_UM * np.array([-0.5, 0.5])
         looks = [Look.known(z, field.frame(place, z)) for z in heights]
-        inside = field.shown(place)
-        read = (inside.areas_px >= LEAST_NUCLEUS_PX) & ~np.isin(inside.classes, NO_NUCLEI)
-        centres, true = inside.places_px[read] / 2, inside.heights_um[read] - base_um
+        inside = field.nuclei(place)
+        centres, true = inside.places_px / 2, inside.heights_um - base_um
         for thing in _objects(looks, FocusTemplate.from_optics(DEPTH_UM), base_um):
             wide = cv2.dilate(thing.mask, _MARGIN)
             at = np.clip(np.rint(centres).astype(int), 0, SIDE_PX // 2 - 1)
