@@ -15,6 +15,7 @@ from ome_zarr_models.v05.image import Image
 from scanner.acquisition.reseat import displacement_px
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.rack import SimulatedRack
+from scanner.devices.simulated.slide import ProceduralSlide
 from scanner.devices.simulated.specimen import CameraGrid
 from scanner.devices.simulated.truth import SQUAMOUS
 from scanner.model.geometry import Point
@@ -285,9 +286,11 @@ def _steps_of_light(plane: NDArray[np.generic], owners: NDArray[np.int32]) -> li
 def test_the_heights_are_those_of_the_cells(fused: tuple[ThickRun, RunResult]) -> None:
     run, _ = fused
     heights = whole(run.paths.height)[0]
-    grid, off = CameraGrid(), []
+    grid = CameraGrid()
+    off, specimen = [], SLIDES.specimen(1, grid)
+    assert isinstance(specimen, ProceduralSlide)
     # a cell's own middle may lie beside its nucleus
-    whole_slide = SLIDES.specimen(1, grid).nuclei_in((0, 0), (100_000, 200_000))
+    whole_slide = specimen.nuclei_in((0, 0), (100_000, 200_000))
     for (u, v), height_um, kind in zip(
         whole_slide.places_px, whole_slide.heights_um, whole_slide.classes, strict=True
     ):
