@@ -1,6 +1,6 @@
 """Where do tiles lie that are tied together by measured displacements, some of which are wrong?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,16 @@ from scipy.sparse.linalg import splu
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
-SCALES_PX = (
-    20.0,
-    10.0,
+SCALES_PX = (10.0, 7.0, 5.0, 3.5, 2.5, 1.7, 1.2, 0.8, 0.5)
+STIFFNESS = (
+    0.3  # while a scale is tried no tie is stiffer than this share of it: the others can contradict it
+)
+FIRST_DOUBT_PX = 15.0  # how far from where the stage puts it a tie is half believed at first
+WRONG_PX = 1.0  # a tie that misses by more is dropped
+SPREAD_PX, SPREAD_SIGMA_PX = (
     5.0,
-    2.5,
     1.0,
-)  # graduated Cauchy: convicts a wrong tie that closes no loop of true ones
-LEAST_TRUST = 0.1
+)  # the same, and the least sigma, where a misfit is known to be the stage's
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +34,45 @@ class Ties:
     weight: FloatArray
 
 
-def solve(at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties) -> tuple[FloatArray, FloatArray]:
+def solve(
+    at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, spread: bool = False
+) -> tuple[FloatArray, FloatArray]:
     """Robust least-squares positions of the free nodes; the others stay exactly where they are.
 
-    Iteratively reweighted with a graduated Cauchy loss (Barron, CVPR 2019 calls the family); then ties trusted
-    less than a tenth are dropped.
+    Iteratively reweighted with a Cauchy loss whose scale falls from gross errors to half a pixel (graduated
+    non-convexity, Blake and Zisserman 1987), beginning from what the stage says. No tie is stiff until the scale is
+    small: a wrong one that alone joins two groups of tiles pulls them away from where the stage has them, and is
+    convicted by that.
 
     Args:
         at: (m, 2) float64 px, the places of fixed nodes and a first guess of the free ones.
         free: (m,) bool.
         ties: measured, may be wrong.
         soft: never doubted: what the stage says.
+        spread: two groups of fixed tiles do not fit each other: share that among many ties, convict no true one.
 
     Returns:
         (m, 2) float64 places and (n,) float64 trust 0..1 in each of ``ties``.
     """
-    trust = np.ones(len(ties.start))
+    at = _least_squares(at, free, ties, soft, np.zeros(len(ties.start)))
+    trust = _cauchy(_residual(at, ties), FIRST_DOUBT_PX)
     for scale in SCALES_PX:
-        at = _least_squares(at, free, ties, soft, trust)
-        trust = 1 / (1 + _residual(at, ties) ** 2 / scale**2)
-    trust = np.where(trust < LEAST_TRUST, 0.0, 1.0)
-    return _least_squares(at, free, ties, soft, trust), trust
+        yielding = replace(ties, weight=np.minimum(ties.weight, (STIFFNESS * scale) ** -2))
+        at = _least_squares(at, free, yielding, soft, trust)
+        trust = _cauchy(_residual(at, ties), scale)
+        if spread and scale == SPREAD_PX:
+            break
+    wrong_px = SPREAD_PX if spread else WRONG_PX
+    final = replace(ties, weight=np.minimum(ties.weight, SPREAD_SIGMA_PX**-2)) if spread else ties
+    for _ in range(2):
+        trust = np.where(_residual(at, ties) < wrong_px, 1.0, 0.0)
+        at = _least_squares(at, free, final, soft, trust)
+    return at, trust
+
+
+def _cauchy(residual: FloatArray, scale: float) -> FloatArray:
+    weight: FloatArray = 1 / (1 + (residual / scale) ** 2)
+    return weight
 
 
 def _residual(at: FloatArray, ties: Ties) -> FloatArray:

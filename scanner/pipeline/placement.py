@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scanner.model.geometry import Point
+from scanner.pipeline.islands import Islands
 from scanner.pipeline.network import Ties, solve
 from scanner.pipeline.registration import PairMeasurement
 from scanner.pipeline.stage_model import StageModel, StagePrior, Stop, next_stop
@@ -13,6 +14,10 @@ from scanner.pipeline.stage_model import StageModel, StagePrior, Stop, next_stop
 GRAIN = 32  # places are whole multiples of 1/32 px, so that rounding of the last bit never shows in the image
 BATCH = 8  # tiles frozen by one solve
 AHEAD = 2  # columns by which the next row must have passed a tile
+PLIANT_ROWS = 2  # kept back where two frozen islands grow towards each other: what does not fit is spread
+SPREAD_ROWS = 8  # for so long after they met
+LOCAL = 1.4  # how far two neighbours stray from each other, in units of how far a tile strays from its place
+ROAM = 6.0  # how far a tile may stray from its place with all that surrounds it, in the same units
 NEIGHBOURS = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
 
@@ -64,11 +69,12 @@ class _Tie:
 class Placement:
     """A fold over tiles in plan order; the same tiles and pair facts give the same places, bit for bit.
 
-    A tile that is tied to frozen ones is frozen when its neighbours have spoken. An island waits until the scan is
-    ``rows_later`` whole rows further: frozen at once it would tear where a third joins it to the rest only later.
+    A tile is frozen when its neighbours have spoken and its island of tied tiles holds frozen ones or can grow no
+    more. Another island waits: frozen at once it would tear where a tile joins both only later. It waits until as
+    many tiles do as ``rows_later`` rows hold; if it is joined after that, what does not fit is spread thinly.
     """
 
-    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 3) -> None:
+    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 4) -> None:
         """``tile_px`` is (h, w); ``rows_later`` None waits for ``finish``, for grids that are all there at once."""
         self._still_px = min(tile_px) / 8
         self._prior = prior
@@ -79,6 +85,11 @@ class Placement:
         self._ties: dict[tuple[int, int], _Tie] = {}
         self._waiting: list[int] = []
         self._last: _Node | None = None
+        self._row_began = 0
+        self._widest = 1
+        self._met = -2 * SPREAD_ROWS
+        self._islands = Islands()
+        self._anchors: set[int] = set()
 
     def expect(self, row: int, col: int, prior: Point) -> list[Expected]:
         """The neighbours to register a tile against before it is added, in a fixed order."""
@@ -101,6 +112,9 @@ class Placement:
         node = _Node(tile, row, col, stop, self._turn(row), self._model.place(stop), frozen=False)
         if tile in self._nodes:
             self._forget(tile)
+        if self._last is None or self._last.row != row:
+            self._row_began = col
+        self._widest = max(self._widest, abs(col - self._row_began) + 1)
         self._nodes[tile] = self._last = node
         self._cells[row, col] = tile
         self._waiting.append(tile)
@@ -134,42 +148,50 @@ class Placement:
             return
         offset = Point(pair.dx_px, pair.dy_px)
         self._model.learn(other.stop, node.stop, offset)
+        ends = {self._islands.of(other.tile), self._islands.of(node.tile)}
+        if len(ends & self._anchors) > 1:
+            self._met = node.turn
+        self._islands.join(other.tile, node.tile)
+        if ends & self._anchors:
+            self._anchors = self._anchors - ends | {self._islands.of(node.tile)}
         self._ties[other.tile, node.tile] = _Tie(other.tile, node.tile, offset, pair.sigma_px)
 
     def _freeze_due(self) -> list[Placed]:
+        """Passed tiles whose island is tied to something frozen, can join no other any more, or has waited too long."""
         passed = [tile for tile in self._waiting if self._is_passed(self._nodes[tile])]
-        if len(passed) < BATCH:
+        if self._rows_later is None or len(passed) < BATCH:
             return []
-        anchored = self._anchored()
-        due = [tile for tile in passed if tile in anchored or self._is_late(self._nodes[tile])]
+        growing = {self._islands.of(tile) for tile in set(self._waiting).difference(passed)}
+        anchored = {self._islands.of(tile) for tile in self._anchors}
+        self._anchors = growing & anchored
+        ready = anchored | self._too_late(passed, growing, self._anchors)
+        pliant: set[int] = ready if len(ready & growing) > 1 else set()
+        due = [
+            tile
+            for tile in passed
+            if (island := self._islands.of(tile)) not in growing
+            or (island in ready and (island not in pliant or self._rows_since(tile) > PLIANT_ROWS))
+        ]
         return self._freeze(due) if len(due) >= BATCH else []
+
+    def _rows_since(self, tile: int) -> int:
+        return self._last.turn - self._nodes[tile].turn if self._last else 0
+
+    def _too_late(self, passed: list[int], growing: set[int], anchored: set[int]) -> set[int]:
+        """Where too many tiles wait, the island that must not wait longer: the one with most passed tiles."""
+        if self._rows_later is None or len(self._waiting) <= self._rows_later * self._widest:
+            return set()
+        islands = [self._islands.of(tile) for tile in passed]
+        waiting = [island for island in islands if island in growing and island not in anchored]
+        return {max(waiting, key=lambda island: (waiting.count(island), -island))} if waiting else set()
 
     def _is_passed(self, node: _Node) -> bool:
         """Have its neighbours spoken: is the scan in the next row and some columns beyond it, or further?"""
         if self._rows_later is None or self._last is None:
             return False
-        later = self._last.turn - node.turn
-        return later > 1 or (
-            later == 1 and (self._last.col - node.col) * self._last.stop.direction.x >= AHEAD
-        )
-
-    def _is_late(self, node: _Node) -> bool:
-        later = self._last.turn - node.turn if self._last else 0
-        return self._rows_later is not None and later > self._rows_later
-
-    def _anchored(self) -> set[int]:
-        """Waiting tiles that are tied, directly or through others, to a frozen one."""
-        tied: dict[int, list[int]] = {}
-        for start, end in self._ties:
-            tied.setdefault(start, []).append(end)
-            tied.setdefault(end, []).append(start)
-        front = [tile for tile in tied if self._nodes[tile].frozen]
-        reached = set(front)
-        while front:
-            near = [tile for tile in tied[front.pop()] if tile not in reached]
-            reached.update(near)
-            front += near
-        return reached
+        later, gone = self._last.turn - node.turn, self._last.col - self._row_began
+        beyond = (self._last.col - node.col) * (1 if gone > 0 else -1)
+        return later > 1 or (later == 1 and gone != 0 and beyond >= AHEAD)
 
     def _freeze(self, due: list[int]) -> list[Placed]:
         if not due:
@@ -178,6 +200,7 @@ class Placement:
         placed = [self._final(self._nodes[tile], trusted) for tile in due]
         for p in placed:
             self._nodes[p.tile] = replace(self._nodes[p.tile], at=Point(p.x_px, p.y_px), frozen=True)
+            self._anchors.add(self._islands.of(p.tile))
         done = set(due)
         self._waiting = [tile for tile in self._waiting if tile not in done]
         free = set(self._waiting)
@@ -187,22 +210,40 @@ class Placement:
     def _settle(self) -> list[_Tie]:
         """Move all waiting tiles to where their ties pull them; the ties that were believed."""
         ties = list(self._ties.values())
-        tiles = sorted({*self._waiting, *(end for tie in ties for end in (tie.start, tie.end))})
+        says = list(self._stage_says())
+        tiles = sorted({*self._waiting, *(t.start for t in ties + says), *(t.end for t in ties + says)})
         index = {tile: k for k, tile in enumerate(tiles)}
         ground = (0.0, 0.0)
         at = np.array([*((self._nodes[tile].at.x, self._nodes[tile].at.y) for tile in tiles), ground])
         free = np.array([*(not self._nodes[tile].frozen for tile in tiles), False])
+        anywhere = [
+            (
+                len(tiles),
+                index[tile],
+                self._model.place(self._nodes[tile].stop),
+                ROAM * self._prior.position_px,
+            )
+            for tile in self._waiting
+        ]
+        soft = [(index[t.start], index[t.end], t.offset, t.sigma_px) for t in says]
         measured = _ties((index[t.start], index[t.end], t.offset, t.sigma_px) for t in ties)
-        places, trust = solve(at, free, measured, _ties(self._stage_says(index)))
+        spread = self._last is not None and self._last.turn - self._met <= SPREAD_ROWS
+        places, trust = solve(at, free, measured, _ties(soft + anywhere), spread)
         for tile in self._waiting:
             x, y = places[index[tile]]
             self._nodes[tile] = replace(self._nodes[tile], at=Point(float(x), float(y)))
         return [tie for tie, believed in zip(ties, trust, strict=True) if believed > 0]
 
-    def _stage_says(self, index: dict[int, int]) -> Iterator[tuple[int, int, Point, float]]:
-        """The place of every waiting tile as the stage model has it; the ground is the last node."""
+    def _stage_says(self) -> Iterator[_Tie]:
+        """How every waiting tile lies against its neighbours as the stage model has it."""
+        sigma_px = LOCAL * self._prior.position_px
+        waiting = set(self._waiting)
         for tile in self._waiting:
-            yield len(index), index[tile], self._model.place(self._nodes[tile].stop), self._prior.position_px
+            node = self._nodes[tile]
+            for other in self._neighbours(node.row, node.col):
+                if other not in waiting or other < tile:
+                    offset = self._model.displacement(self._nodes[other].stop, node.stop)
+                    yield _Tie(other, tile, offset, sigma_px)
 
     def _final(self, node: _Node, trusted: list[_Tie]) -> Placed:
         sigmas = [tie.sigma_px for tie in trusted if node.tile in (tie.start, tie.end)]
