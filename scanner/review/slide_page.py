@@ -13,6 +13,13 @@ from scanner.model.geometry import Rect
 from scanner.model.profile import OverviewSpec
 from scanner.model.report import FocusPointFact, SlideReport, Verdict
 from scanner.model.tile import FocusState, Pixels
+from scanner.review.mosaic_view import (
+    PICTURES_OF_REPORT,
+    SEAMS_OF_REPORT,
+    MosaicView,
+    mosaic_view,
+    slide_subject,
+)
 from scanner.review.pictures import (
     STATE_COLOURS,
     Crop,
@@ -109,6 +116,7 @@ class SlidePage:
     heights: Heights | None
     cards: tuple[Card, ...]
     findings: int
+    mosaic: MosaicView | None
 
     @property
     def title(self) -> str:
@@ -171,6 +179,7 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
         heights=Heights(*surface) if surface else None,
         cards=_cards(findings, store, most) if store else (),
         findings=len(findings),
+        mosaic=_mosaic(reader, report.slide_id) if store else None,
     )
 
 
@@ -179,6 +188,11 @@ def write_thumbnail(store: PyramidStore, path: Path) -> None:
     level = max((n for n, size in enumerate(store.sizes) if max(size) >= THUMBNAIL_PX), default=0)
     w, h = store.sizes[level]
     write_atomic(path, png(shrunk(eight_bit(seen(store, level, 0, 0, h, w)), THUMBNAIL_PX)))
+
+
+def _mosaic(reader: RunReader, slide_id: str) -> MosaicView | None:
+    subject = slide_subject(reader, slide_id)
+    return mosaic_view(subject, SEAMS_OF_REPORT, PICTURES_OF_REPORT) if subject else None
 
 
 def um_per_px(store: PyramidStore) -> float:

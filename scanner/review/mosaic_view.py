@@ -1,0 +1,213 @@
+"""What does a person see of how well a mosaic fits: errors of pairs, of the stage, of the seams, and what is in doubt?
+
+Everything is computed here and nothing decided; how many seams are looked at bounds what it costs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from scanner.model.geometry import Point
+from scanner.model.profile import Profile
+from scanner.model.slide import UM_PER_MM
+from scanner.pipeline.canvas import mosaic_frame
+from scanner.pipeline.joints import DOUBT_PX, Joint, joints_of, worst_first
+from scanner.pipeline.lattice import Box, Lattice
+from scanner.pipeline.seam_score import Look, Seamlessness, SeamScore, seam_score, seamlessness
+from scanner.pipeline.stage_errors import AxisErrors, StageErrors, stage_errors
+from scanner.review.mosaic_charts import Chart, Grade, charts, curve_chart, grades, pair_map
+from scanner.review.pictures import TileMap
+from scanner.review.seam_pictures import SeamPicture, seam_picture
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.reader import RunReader
+
+SEAMS_OF_REPORT, PICTURES_OF_REPORT = 12, 5  # 5 ms of CPU a seam: the report must be there at once
+PICTURES = 24
+SAID = 5  # doubts that are spelt out
+SEEN_STEP = 0.03  # of brightness: plainly visible
+EXPECTED_SCORE = 1.25  # of one seam: below it nothing was seen to be torn
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A mosaic to be looked at.
+
+    ``stage_per_px`` (2, 2): unit of the reported places per mosaic px; ``unit`` its name; ``where`` says a mosaic place
+    in a person's words; ``backlash`` (x, y) with sigma is what the profile knows; ``size`` (w, h) of the image.
+    """
+
+    joints: tuple[Joint, ...]
+    lattice: Lattice
+    look: Look
+    size: tuple[int, int]
+    stage_per_px: tuple[tuple[float, float], tuple[float, float]]
+    unit: str
+    um_per_px: float | None
+    where: Callable[[Point], str]
+    backlash: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicView:
+    """All that a page shows of a mosaic. ``borders`` counts neighbours, ``measured`` those whose overlap spoke."""
+
+    borders: int
+    measured: int
+    doubtful: int
+    median_px: float | None
+    worst: tuple[Joint, ...]
+    map: TileMap
+    marks: tuple[Point, ...]
+    grades: tuple[Grade, ...]
+    stage: StageErrors | None
+    unit: str
+    backlash: tuple[float, float, float] | None
+    charts: tuple[Chart, ...]
+    curves: tuple[Chart, ...]
+    seams: Seamlessness
+    pictures: tuple[SeamPicture, ...]
+    doubts: tuple[str, ...]
+
+
+def slide_subject(reader: RunReader, slide_id: str) -> Subject | None:
+    """A slide of a run; None where no two tiles are placed side by side, or its rig or image is not known.
+
+    Raises:
+        DamagedRun: the ledger or the image cannot be read.
+    """
+    profile, plans = run_profile(reader), reader.plans(slide_id)
+    path = reader.paths(slide_id).image
+    if profile is None or profile.measured.camera_to_stage is None or not plans or not path.is_dir():
+        return None
+    joints = joints_of(reader.ledger, slide_id, reader.tiles(slide_id))
+    if not joints:
+        return None
+    frame, store = mosaic_frame(profile, plans[0]), PyramidStore.open(path)
+    to_slide, known = frame.slide_to_mosaic.inverse(), profile.measured.backlash_um
+
+    def where(at: Point) -> str:
+        place = to_slide.apply(at)
+        return f"{place.x / UM_PER_MM:.2f}, {place.y / UM_PER_MM:.2f} mm"
+
+    return Subject(
+        joints,
+        frame.lattice,
+        looking(store),
+        store.sizes[0],
+        to_slide.matrix,
+        "µm",
+        frame.um_per_px,
+        where,
+        None if known is None else (*known.value, known.sigma or 0.0),
+    )
+
+
+def run_profile(reader: RunReader) -> Profile | None:
+    """The run's frozen profile; None where there is none that says what a rig is."""
+    frozen = reader.folder.settings.profile
+    try:
+        return Profile.model_validate(yaml.load(frozen.text, yaml.CBaseLoader)) if frozen else None
+    except (yaml.YAMLError, ValidationError):
+        return None
+
+
+def looking(store: PyramidStore) -> Look:
+    """Level 0 of an image, box by box; of layers, the middle one."""
+
+    def look(box: Box) -> np.ndarray:
+        block = store.read(0, box.y0, box.x0, box.y1 - box.y0, box.x1 - box.x0, store.spec.middle)
+        return np.moveaxis(block, 0, -1)
+
+    return look
+
+
+def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int = PICTURES) -> MosaicView:
+    """Everything a page shows; ``most_seams`` bounds how many are read from the image, None looks at all."""
+    joints, worst = subject.joints, worst_first(subject.joints)
+    errors = stage_errors(joints, subject.stage_per_px)
+    scored = [seam_score(joint, subject.lattice, subject.look) for joint in _chosen(joints, most_seams)]
+    seams = [seam for seam in scored if seam is not None]
+    shown = sorted((seam for seam in seams if _badness(seam) > 0), key=_badness, reverse=True)[:pictures]
+    sizes = [joint.size_px for joint in worst]
+    doubtful = [joint for joint in worst if joint.doubtful]
+    curves = (curve_chart(axis, name, subject.unit) for name, axis in _axes(errors))
+    return MosaicView(
+        borders=len(joints),
+        measured=len(worst),
+        doubtful=len(doubtful),
+        median_px=float(np.median(np.array(sizes, float))) if sizes else None,
+        worst=tuple(worst[:12]),
+        map=pair_map(joints),
+        marks=tuple(_between(joint) for joint in doubtful[:50]),
+        grades=grades(joints),
+        stage=errors,
+        unit=subject.unit,
+        backlash=subject.backlash,
+        charts=charts(errors, subject.unit) if errors else (),
+        curves=tuple(curve for curve in curves if curve is not None),
+        seams=seamlessness(seams),
+        pictures=tuple(
+            seam_picture(seam, subject.look, subject.size, subject.where(Point(*seam.at))) for seam in shown
+        ),
+        doubts=doubts(doubtful, subject),
+    )
+
+
+def doubts(doubtful: Sequence[Joint], subject: Subject) -> tuple[str, ...]:
+    """Where places contradict what was measured, as a technician understands it; the worst first."""
+    said = [_doubt(joint, subject) for joint in doubtful[:SAID]]
+    left = len(doubtful) - len(said)
+    return (
+        (*said, f"And {left} more borders between tiles do not fit; the map below marks them red.")
+        if left
+        else tuple(said)
+    )
+
+
+def _doubt(joint: Joint, subject: Subject) -> str:
+    size, um = joint.size_px or 0.0, subject.um_per_px
+    far = f"{size:.1f} pixels" + (f" ({size * um:.1f} µm)" if um else "")
+    at = subject.where(_meeting(joint, subject.lattice))
+    return (
+        f"The image is in doubt at {at}: tiles {joint.first.name} and {joint.second.name} do not fit by {far} there, "
+        "and a cell on the border between them can look torn or doubled."
+    )
+
+
+def _meeting(joint: Joint, lattice: Lattice) -> Point:
+    """The middle of the border between two tiles, mosaic px."""
+    a, b = joint.first.placed, joint.second.placed
+    h, w = lattice.tile_px
+    return Point((a.x + b.x + w) / 2, (a.y + b.y + h) / 2)
+
+
+def _between(joint: Joint) -> Point:
+    a, b = joint.first.said, joint.second.said
+    return Point((a.x + b.x) / 2, (a.y + b.y) / 2)
+
+
+def _axes(errors: StageErrors | None) -> tuple[tuple[str, AxisErrors], ...]:
+    return (("x", errors.x), ("y", errors.y)) if errors else ()
+
+
+def _chosen(joints: Sequence[Joint], most: int | None) -> list[Joint]:
+    """All, or the worst few and others evenly over the slide; a measured pair has something to see."""
+    if most is None or len(joints) <= most:
+        return list(joints)
+    worst = worst_first(tuple(joints))
+    first = worst[: most // 4]
+    rest = [joint for joint in joints if joint.measured is not None and joint not in first]
+    rest = rest or [joint for joint in joints if joint not in first]
+    places = np.linspace(0, len(rest) - 1, min(len(rest), most - len(first))).astype(int)
+    return first + [rest[k] for k in places]
+
+
+def _badness(seam: SeamScore) -> float:
+    """How much a seam deserves a look: 1 is a contradiction in doubt, a step that shows or a seam surely torn."""
+    contradiction = (seam.joint.size_px or 0.0) / DOUBT_PX
+    step = abs(seam.step) / SEEN_STEP
+    torn = ((seam.misfit or 1.0) - 2 * seam.sigma - 1) / (EXPECTED_SCORE - 1)
+    return max(contradiction, torn, step)
