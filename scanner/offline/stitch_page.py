@@ -53,6 +53,7 @@ def _subject(out: Path, joints: tuple[Joint, ...], lattice: Lattice) -> Subject:
         unit="px",
         um_per_px=None,
         where=lambda at: f"x {at.x:.0f}, y {at.y:.0f} px",
+        said_by="layout",
     )
 
 

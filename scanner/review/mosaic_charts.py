@@ -145,7 +145,7 @@ def charts(errors: StageErrors, unit: str) -> tuple[Chart, ...]:
     )
 
 
-def curve_chart(axis: AxisErrors, name: str, unit: str) -> Chart | None:
+def curve_chart(axis: AxisErrors, name: str, unit: str, said_by: str) -> Chart | None:
     """The error that repeats along an axis, with one sigma either side; None with fewer than three places."""
     if len(axis.at) < 3:
         return None
@@ -157,7 +157,7 @@ def curve_chart(axis: AxisErrors, name: str, unit: str) -> Chart | None:
     line = frame.points(axis.at / scale, axis.curve)
     dots = _path(zip(*frame.place(axis.at / scale, axis.curve), strict=True))
     return Chart(
-        f"{name}: error of the stage along {name} ({far})",
+        f"{name}: error of the {said_by} along {name} ({far})",
         far,
         f"error, {unit}",
         (Dots("right", dots),),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from scanner.model.geometry import Point
@@ -25,7 +26,8 @@ from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 
 SEAMS_OF_REPORT, PICTURES_OF_REPORT = 12, 5  # 5 ms of CPU a seam: the report must be there at once
-PICTURES = 24
+PICTURES, LEAST_PICTURES = 24, 3
+WORTH_A_LOOK = 0.5  # of what makes a seam doubtful, visible or surely torn
 SAID = 5  # doubts that are spelt out
 SEEN_STEP = 0.03  # of brightness: plainly visible
 EXPECTED_SCORE = 1.25  # of one seam: below it nothing was seen to be torn
@@ -36,7 +38,8 @@ class Subject:
     """A mosaic to be looked at.
 
     ``stage_per_px`` (2, 2): unit of the reported places per mosaic px; ``unit`` its name; ``where`` says a mosaic place
-    in a person's words; ``backlash`` (x, y) with sigma is what the profile knows; ``size`` (w, h) of the image.
+    in a person's words; ``backlash`` (x, y) with sigma is what the profile knows; ``size`` (w, h) of the image;
+    ``said_by`` who reported the places.
     """
 
     joints: tuple[Joint, ...]
@@ -48,6 +51,7 @@ class Subject:
     um_per_px: float | None
     where: Callable[[Point], str]
     backlash: tuple[float, float, float] | None = None
+    said_by: str = "stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class MosaicView:
     grades: tuple[Grade, ...]
     stage: StageErrors | None
     unit: str
+    said_by: str
     backlash: tuple[float, float, float] | None
     charts: tuple[Chart, ...]
     curves: tuple[Chart, ...]
@@ -117,9 +122,10 @@ def run_profile(reader: RunReader) -> Profile | None:
 def looking(store: PyramidStore) -> Look:
     """Level 0 of an image, box by box; of layers, the middle one."""
 
-    def look(box: Box) -> np.ndarray:
-        block = store.read(0, box.y0, box.x0, box.y1 - box.y0, box.x1 - box.x0, store.spec.middle)
-        return np.moveaxis(block, 0, -1)
+    def look(box: Box) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        box_px = box.y0, box.x0, box.y1 - box.y0, box.x1 - box.x0
+        block = np.asarray(store.read(0, *box_px, store.spec.middle), store.spec.dtype)
+        return block[0] if len(block) == 1 else np.moveaxis(block, 0, -1)
 
     return look
 
@@ -130,10 +136,11 @@ def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int =
     errors = stage_errors(joints, subject.stage_per_px)
     scored = [seam_score(joint, subject.lattice, subject.look) for joint in _chosen(joints, most_seams)]
     seams = [seam for seam in scored if seam is not None]
-    shown = sorted((seam for seam in seams if _badness(seam) > 0), key=_badness, reverse=True)[:pictures]
+    shown = sorted(seams, key=_badness, reverse=True)[:pictures]
+    shown = [seam for k, seam in enumerate(shown) if k < LEAST_PICTURES or _badness(seam) > WORTH_A_LOOK]
     sizes = [joint.size_px for joint in worst]
     doubtful = [joint for joint in worst if joint.doubtful]
-    curves = (curve_chart(axis, name, subject.unit) for name, axis in _axes(errors))
+    curves = (curve_chart(axis, name, subject.unit, subject.said_by) for name, axis in _axes(errors))
     return MosaicView(
         borders=len(joints),
         measured=len(worst),
@@ -145,6 +152,7 @@ def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int =
         grades=grades(joints),
         stage=errors,
         unit=subject.unit,
+        said_by=subject.said_by,
         backlash=subject.backlash,
         charts=charts(errors, subject.unit) if errors else (),
         curves=tuple(curve for curve in curves if curve is not None),
