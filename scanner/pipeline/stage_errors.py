@@ -15,7 +15,7 @@ from scanner.pipeline.joints import Joint
 FloatArray = NDArray[np.float64]
 LEAST_PAIRS = 8
 LEAST_LINES = 5  # columns or rows, for a curve along an axis
-TURNS = 6
+TURNS = 4
 HUBER = 1.345
 FREEDOMS = 2  # a constant in the columns' errors, and a slope that scale has too, are told by nothing
 RIDGE = 1e-9  # takes the least of what nothing tells
@@ -158,8 +158,8 @@ def _robust(design: "csr_array", target: FloatArray, stops: "csr_array") -> tupl
         weight = np.minimum(1.0, HUBER * scale / np.maximum(miss, 1e-12))
     free = max(1, len(target) - int(np.count_nonzero(normal.diagonal())) + FREEDOMS)
     variance = float(weight @ (target - design @ found) ** 2) / free
-    pull = inverse @ (weighed @ stops).toarray()
-    return found, variance / 2 * (pull @ pull.T)
+    moved = weighed @ stops
+    return found, variance / 2 * (inverse @ (moved @ moved.T).toarray() @ inverse)
 
 
 def _slope(at: FloatArray) -> FloatArray:

@@ -178,7 +178,7 @@ def _chart(
     """Dots in the colour of the direction, and the means of each place (or of each of ``groups``)."""
     if len(at) < 2:
         return None
-    frame = _Frame.over(at, value)
+    frame = _Frame.over(at, value, whole=groups is not None)
     places, means = _means(np.round(at, 1) if groups is None else groups, at, value)
     kinds = (
         {"right": ~leftwards, "left": leftwards}
@@ -202,16 +202,17 @@ def _means(groups: FloatArray, at: FloatArray, value: FloatArray) -> tuple[Float
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The part of the plane that a chart shows."""
+    """The part of the plane that a chart shows; ``whole``: x counts things."""
 
     x: tuple[float, float]
     y: tuple[float, float]
+    whole: bool
 
     @classmethod
-    def over(cls, x: FloatArray, y: FloatArray) -> "_Frame":
+    def over(cls, x: FloatArray, y: FloatArray, whole: bool = False) -> "_Frame":
         reach = max(1e-3, 1.08 * float(np.abs(y).max()))
         margin = 0.03 * max(float(np.ptp(x)), 1e-6)
-        return cls((float(x.min()) - margin, float(x.max()) + margin), (-reach, reach))
+        return cls((float(x.min()) - margin, float(x.max()) + margin), (-reach, reach), whole)
 
     def place(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
         return (
@@ -224,14 +225,17 @@ class _Frame:
 
     def ticks(self) -> tuple[tuple[Tick, ...], tuple[Tick, ...]]:
         return (
-            tuple(Tick(float(self.place(np.array(v), np.array(0.0))[0]), f"{v:g}") for v in _round(*self.x)),
+            tuple(
+                Tick(float(self.place(np.array(v), np.array(0.0))[0]), f"{v:g}")
+                for v in _round(*self.x, 1.0 if self.whole else 0.0)
+            ),
             tuple(Tick(float(self.place(np.array(0.0), np.array(v))[1]), f"{v:g}") for v in _round(*self.y)),
         )
 
 
-def _round(low: float, high: float) -> list[float]:
-    """Up to seven round numbers between two."""
-    rough = (high - low) / 5
+def _round(low: float, high: float, least: float = 0.0) -> list[float]:
+    """Up to seven round numbers between two, at least ``least`` apart."""
+    rough = max(least, (high - low) / 5)
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
     return [
@@ -251,8 +255,7 @@ def _middle(joint: Joint) -> tuple[float, float]:
 
 def _fill(picture: NDArray[np.uint8], box: tuple[int, int, int, int], colour: Colour) -> None:
     x0, y0, x1, y1 = (max(0, value) for value in box)
-    picture[y0:y1, x0:x1, :3] = colour
-    picture[y0:y1, x0:x1, 3] = 255
+    picture[y0:y1, x0:x1] = (*colour, 255)
 
 
 def _extent(joints: Sequence[Joint], corner: tuple[int, int], size: tuple[int, int]) -> Rect:

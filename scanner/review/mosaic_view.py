@@ -3,7 +3,8 @@
 Everything is computed here and nothing decided; how many seams are looked at bounds what it costs.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,24 +166,47 @@ def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int =
 
 
 def doubts(doubtful: Sequence[Joint], subject: Subject) -> tuple[str, ...]:
-    """Where places contradict what was measured, as a technician understands it; the worst first."""
-    said = [_doubt(joint, subject) for joint in doubtful[:SAID]]
-    left = len(doubtful) - len(said)
+    """Where places contradict what was measured, as a technician understands it; a tile that errs all round once.
+
+    ``doubtful``: the worst first.
+    """
+    groups = list(_grouped(doubtful))
+    said = [_doubt(group, subject) for group in groups[:SAID]]
+    left = sum(len(group) for group in groups[SAID:])
     return (
-        (*said, f"And {left} more borders between tiles do not fit; the map below marks them red.")
+        (*said, f"And {left} more borders between tiles do not fit: red on the map of the mosaic.")
         if left
-        else tuple(said)
+        else (*said,)
     )
 
 
-def _doubt(joint: Joint, subject: Subject) -> str:
-    size, um = joint.size_px or 0.0, subject.um_per_px
+def _grouped(doubtful: Sequence[Joint]) -> Iterator[list[Joint]]:
+    """Joints that one tile explains, the tile with most of them first; then those that are left, one by one."""
+    left = list(doubtful)
+    while left:
+        names = Counter(station.name for joint in left for station in (joint.first, joint.second))
+        name = names.most_common(1)[0][0]
+        mine = [joint for joint in left if name in (joint.first.name, joint.second.name)]
+        yield mine
+        left = [joint for joint in left if joint not in mine]
+
+
+def _doubt(group: Sequence[Joint], subject: Subject) -> str:
+    size, um = group[0].size_px or 0.0, subject.um_per_px
     far = f"{size:.1f} pixels" + (f" ({size * um:.1f} µm)" if um else "")
-    at = subject.where(_meeting(joint, subject.lattice))
-    return (
-        f"The image is in doubt at {at}: tiles {joint.first.name} and {joint.second.name} do not fit by {far} there, "
-        "and a cell on the border between them can look torn or doubled."
-    )
+    places = [_meeting(joint, subject.lattice) for joint in group]
+    at = subject.where(Point(sum(p.x for p in places) / len(group), sum(p.y for p in places) / len(group)))
+    names = Counter(station.name for joint in group for station in (joint.first, joint.second))
+    (name, times), *others = names.most_common()
+    if times == 1:
+        who = f"tiles {name} and {others[0][0]} do not fit by {far} there"
+    else:
+        who = f"tile {name} does not fit its neighbours {_listed([other for other, _ in others])} by up to {far} there"
+    return f"The image is in doubt at {at}: {who}, and a cell on the border between them can look torn or doubled."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _meeting(joint: Joint, lattice: Lattice) -> Point:
