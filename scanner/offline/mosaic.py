@@ -9,6 +9,7 @@ from scanner.pipeline.stage_errors import AxisErrors, Known
 from scanner.review.mosaic_page import Named
 from scanner.review.mosaic_view import MosaicView, mosaic_view, slide_subject
 from scanner.storage.reader import RunReader
+from scanner.storage.tables import tiles_table
 
 
 class Figure(Value):
@@ -90,7 +91,7 @@ def views_of(reader: RunReader, slides: Sequence[str], seams: bool) -> list[Name
 
 def _view(reader: RunReader, slide_id: str, seams: int | None) -> MosaicView | None:
     try:
-        subject = slide_subject(reader, slide_id)
+        subject = slide_subject(reader, slide_id, tiles_table(reader.ledger, slide_id))
         return mosaic_view(subject, seams) if subject else None
     except DamagedRun:
         return None

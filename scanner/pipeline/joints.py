@@ -125,7 +125,7 @@ def _stations(tiles: pa.Table, held: Mapping[tuple[int, int], bool]) -> Iterator
     columns = {name: tiles.column(name).to_pylist() for name in _COLUMNS}
     last: Stop | None = None
     for tile, plan, row, col, x_um, y_um, x_px, y_px, accepted in zip(*columns.values(), strict=True):
-        if not accepted:
+        if not accepted or x_um is None:
             continue
         last = next_stop(last, Point(x_um, y_um), STILL_UM)
         if x_px is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -39,7 +40,7 @@ class Subject:
     """A mosaic to be looked at.
 
     ``stage_per_px`` (2, 2): unit of the reported places per mosaic px; ``unit`` its name; ``where`` says a mosaic place
-    in a person's words; ``backlash`` (x, y) with sigma is what the profile knows; ``size`` (w, h) of the image;
+    in a person's words; ``backlash`` (x, y) is what the profile knows, µm; ``size`` (w, h) of the image;
     ``said_by`` who reported the places.
     """
 
@@ -51,7 +52,7 @@ class Subject:
     unit: str
     um_per_px: float | None
     where: Callable[[Point], str]
-    backlash: tuple[float, float, float] | None = None
+    backlash: tuple[float, float] | None = None
     said_by: str = "stage"
 
 
@@ -70,7 +71,7 @@ class MosaicView:
     stage: StageErrors | None
     unit: str
     said_by: str
-    backlash: tuple[float, float, float] | None
+    backlash: tuple[float, float] | None
     charts: tuple[Chart, ...]
     curves: tuple[Chart, ...]
     seams: Seamlessness
@@ -78,8 +79,8 @@ class MosaicView:
     doubts: tuple[str, ...]
 
 
-def slide_subject(reader: RunReader, slide_id: str) -> Subject | None:
-    """A slide of a run; None where no two tiles are placed side by side, or its rig or image is not known.
+def slide_subject(reader: RunReader, slide_id: str, tiles: pa.Table) -> Subject | None:
+    """A slide of a run, from its ``tiles`` table; None without neighbours that are placed, or without rig or image.
 
     Raises:
         DamagedRun: the ledger or the image cannot be read.
@@ -88,11 +89,11 @@ def slide_subject(reader: RunReader, slide_id: str) -> Subject | None:
     path = reader.paths(slide_id).image
     if profile is None or profile.measured.camera_to_stage is None or not plans or not path.is_dir():
         return None
-    joints = joints_of(reader.ledger, slide_id, reader.tiles(slide_id))
+    joints = joints_of(reader.ledger, slide_id, tiles)
     if not joints:
         return None
     frame, store = mosaic_frame(profile, plans[0]), PyramidStore.open(path)
-    to_slide, known = frame.slide_to_mosaic.inverse(), profile.measured.backlash_um
+    to_slide = frame.slide_to_mosaic.inverse()
 
     def where(at: Point) -> str:
         place = to_slide.apply(at)
@@ -107,8 +108,17 @@ def slide_subject(reader: RunReader, slide_id: str) -> Subject | None:
         "µm",
         frame.um_per_px,
         where,
-        None if known is None else (*known.value, known.sigma or 0.0),
+        known_backlash(profile),
     )
+
+
+def known_backlash(profile: Profile) -> tuple[float, float] | None:
+    """What the profile says of backlash along the slide's x and y, µm: no sign changes with an axis's direction."""
+    known = profile.measured.backlash_um
+    if known is None:
+        return None
+    x, y = np.abs(np.array(profile.slide.axes)) @ known.value
+    return float(x), float(y)
 
 
 def run_profile(reader: RunReader) -> Profile | None:

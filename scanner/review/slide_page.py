@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import yaml
 
 from scanner.errors import DamagedRun
@@ -155,7 +156,8 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
     """
     paths = reader.paths(report.slide_id)
     failed = {failure.tile for failure in reader.failures(report.slide_id)}
-    tiles = tile_rows(reader.tiles(report.slide_id), failed)
+    table = reader.tiles(report.slide_id)
+    tiles = tile_rows(table, failed)
     findings = finding_rows(reader.findings(report.slide_id))
     store = PyramidStore.open(paths.image) if report.image and paths.image.is_dir() else None
     if store is not None and not paths.thumbnail.is_file():
@@ -179,7 +181,7 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
         heights=Heights(*surface) if surface else None,
         cards=_cards(findings, store, most) if store else (),
         findings=len(findings),
-        mosaic=_mosaic(reader, report.slide_id) if store else None,
+        mosaic=_mosaic(reader, report.slide_id, table) if store else None,
     )
 
 
@@ -190,8 +192,8 @@ def write_thumbnail(store: PyramidStore, path: Path) -> None:
     write_atomic(path, png(shrunk(eight_bit(seen(store, level, 0, 0, h, w)), THUMBNAIL_PX)))
 
 
-def _mosaic(reader: RunReader, slide_id: str) -> MosaicView | None:
-    subject = slide_subject(reader, slide_id)
+def _mosaic(reader: RunReader, slide_id: str, table: pa.Table) -> MosaicView | None:
+    subject = slide_subject(reader, slide_id, table)
     return mosaic_view(subject, SEAMS_OF_REPORT, PICTURES_OF_REPORT) if subject else None
 
 

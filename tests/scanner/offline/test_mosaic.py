@@ -8,12 +8,13 @@ import pytest
 from scanner.errors import BadInput
 from scanner.model.geometry import Point
 from scanner.offline.verify import verify
-from scanner.review.mosaic_view import SEAMS_OF_REPORT
+from scanner.review.mosaic_view import SEAMS_OF_REPORT, known_backlash
 from scanner.review.report import write_report
 from scanner.storage.ledger import Ledger
+from scanner.storage.profiles import read_profile
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.tables import tiles_table
-from tests.scanner.offline.mosaic_run import BACKLASH_UM, MOVED, SLIDE, scanned
+from tests.scanner.offline.mosaic_run import BACKLASH_UM, MOVED, PROFILE, SLIDE, scanned
 
 MIDDLE = 5  # the moved field's number: the serpentine's second row comes from the right
 
@@ -110,3 +111,10 @@ def test_the_moved_field_has_the_number_that_is_meant(torn: RunFolder) -> None:
     with Ledger.read(torn.ledger) as ledger:
         rows = tiles_table(ledger, SLIDE).to_pylist()
     assert [(row["row"], row["col"]) for row in rows if row["tile"] == MIDDLE] == [MOVED]
+
+
+def test_the_profiles_backlash_is_told_along_the_slides_axes() -> None:
+    profile = read_profile(PROFILE)
+    turned = profile.slide.model_copy(update={"axes": ((0.0, -1.0), (1.0, 0.0))})
+    assert known_backlash(profile) == (2.56, 3.25)
+    assert known_backlash(profile.model_copy(update={"slide": turned})) == (3.25, 2.56)
