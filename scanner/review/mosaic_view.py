@@ -58,7 +58,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class MosaicView:
-    """All that a page shows of a mosaic. ``borders`` counts neighbours, ``measured`` those whose overlap spoke."""
+    """All that a page shows of a mosaic. ``borders`` counts neighbours, ``measured`` those whose overlap spoke.
+
+    ``seams`` are a fair sample, or all; ``looked_at`` counts the worst as well, whose pictures are shown.
+    """
 
     borders: int
     measured: int
@@ -75,6 +78,7 @@ class MosaicView:
     charts: tuple[Chart, ...]
     curves: tuple[Chart, ...]
     seams: Seamlessness
+    looked_at: int
     pictures: tuple[SeamPicture, ...]
     doubts: tuple[str, ...]
 
@@ -145,9 +149,8 @@ def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int =
     """Everything a page shows; ``most_seams`` bounds how many are read from the image, None looks at all."""
     joints, worst = subject.joints, worst_first(subject.joints)
     errors = stage_errors(joints, subject.stage_per_px)
-    scored = [seam_score(joint, subject.lattice, subject.look) for joint in _chosen(joints, most_seams)]
-    seams = [seam for seam in scored if seam is not None]
-    shown = sorted(seams, key=_badness, reverse=True)[:pictures]
+    fair, besides = (_scored(chosen, subject) for chosen in _chosen(joints, most_seams))
+    shown = sorted(fair + besides, key=_badness, reverse=True)[:pictures]
     shown = [seam for k, seam in enumerate(shown) if k < LEAST_PICTURES or _badness(seam) > WORTH_A_LOOK]
     sizes = [joint.size_px for joint in worst]
     doubtful = [joint for joint in worst if joint.doubtful]
@@ -167,12 +170,18 @@ def mosaic_view(subject: Subject, most_seams: int | None = None, pictures: int =
         backlash=subject.backlash,
         charts=charts(errors, subject.unit) if errors else (),
         curves=tuple(curve for curve in curves if curve is not None),
-        seams=seamlessness(seams),
+        seams=seamlessness(fair),
+        looked_at=len(fair) + len(besides),
         pictures=tuple(
             seam_picture(seam, subject.look, subject.size, subject.where(Point(*seam.at))) for seam in shown
         ),
         doubts=doubts(doubtful, subject),
     )
+
+
+def _scored(joints: Sequence[Joint], subject: Subject) -> list[SeamScore]:
+    found = (seam_score(joint, subject.lattice, subject.look) for joint in joints)
+    return [seam for seam in found if seam is not None]
 
 
 def doubts(doubtful: Sequence[Joint], subject: Subject) -> tuple[str, ...]:
@@ -235,16 +244,18 @@ def _axes(errors: StageErrors | None) -> tuple[tuple[str, AxisErrors], ...]:
     return (("x", errors.x), ("y", errors.y)) if errors else ()
 
 
-def _chosen(joints: Sequence[Joint], most: int | None) -> list[Joint]:
-    """All, or the worst few and others evenly over the slide; a measured pair has something to see."""
+def _chosen(joints: Sequence[Joint], most: int | None) -> tuple[list[Joint], list[Joint]]:
+    """Joints evenly over the slide, for a score that is fair, and the worst besides, to be seen; without ``most`` all.
+
+    A measured pair has something to see.
+    """
     if most is None or len(joints) <= most:
-        return list(joints)
-    worst = worst_first(tuple(joints))
-    first = worst[: most // 4]
-    rest = [joint for joint in joints if joint.measured is not None and joint not in first]
-    rest = rest or [joint for joint in joints if joint not in first]
-    places = np.linspace(0, len(rest) - 1, min(len(rest), most - len(first))).astype(int)
-    return first + [rest[k] for k in places]
+        return list(joints), []
+    worst = worst_first(tuple(joints))[: most // 3]
+    able = [joint for joint in joints if joint.measured is not None] or list(joints)
+    places = np.linspace(0, len(able) - 1, min(len(able), most - len(worst))).astype(int)
+    fair = [able[k] for k in dict.fromkeys(places.tolist())]
+    return fair, [joint for joint in worst if joint not in fair]
 
 
 def _badness(seam: SeamScore) -> float:

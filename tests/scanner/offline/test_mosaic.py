@@ -40,7 +40,9 @@ def test_the_report_says_that_nothing_is_in_doubt_by_saying_nothing(whole: RunFo
     assert "The mosaic: how well its tiles fit" in text
     assert "24, of which 24 could be measured; 0 in doubt" in text
     assert "in doubt at" not in text
-    assert f"{SEAMS_OF_REPORT} looked at" in text
+    looked_at = re.search(r"of (\d+) looked at", text)
+    assert looked_at is not None
+    assert SEAMS_OF_REPORT // 2 < int(looked_at[1]) <= SEAMS_OF_REPORT
 
 
 def test_the_report_names_where_a_mosaic_is_in_doubt_and_by_how_much(torn: RunFolder) -> None:
@@ -49,6 +51,8 @@ def test_the_report_names_where_a_mosaic_is_in_doubt_and_by_how_much(torn: RunFo
     assert doubt[2].startswith(f"tile {MIDDLE} does not fit its neighbours ")
     assert set(re.findall(r"\d+", doubt[2].split("by up to")[0])) == {"5", "2", "4", "6", "10"}
     assert doubt[2].endswith("by up to 2.0 pixels (1.0 µm)")
+    shown = re.findall(r"Tiles (\d+) and (\d+) 2.00 px off", text)
+    assert len(shown) == 4
     assert float(doubt[0]) == pytest.approx(44.93, abs=0.03)
     assert float(doubt[1]) == pytest.approx(12.47, abs=0.03)
 
