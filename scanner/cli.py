@@ -147,18 +147,21 @@ def replay(
     _finish(result, as_json, out)
 
 
-@app.command(epilog="Example: rackscan verify runs/first")
-def verify(run_dir: RunDir, as_json: Json = False) -> None:
+@app.command(epilog="Example: rackscan verify runs/first --mosaic mosaic.html")
+def verify(
+    run_dir: RunDir,
+    mosaic: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Also write a page: how well the tiles fit.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Prove a run folder: counts, hashes, the ledger's chain, OME-Zarr validity. 0 consistent, 1 problems."""
     from scanner.offline.verify import verify as prove
 
-    result = prove(run_dir)
-    if as_json:
-        _emit(result)
-    for problem in () if as_json else result.problems:
-        _say(f"{problem.slide_id}  {problem.check}: {problem.detail}")
-    if not as_json:
-        typer.echo("consistent" if result.ok else _count(result.problems))
+    result = prove(run_dir, mosaic)
+    for line in () if as_json else result.lines():
+        _say(line)
+    _emit(result) if as_json else typer.echo("consistent" if result.ok else _count(result.problems))
     raise typer.Exit(0 if result.ok else 1)
 
 

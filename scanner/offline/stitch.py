@@ -19,8 +19,9 @@ from scanner.errors import BadInput, RackscanError
 from scanner.model.geometry import Point
 from scanner.model.plan import serpentine
 from scanner.model.tile import Pixels
+from scanner.offline.stitch_page import Pairs, beside, write_stitch_page
 from scanner.pipeline.foreign_grid import cells_of, fit_lattice
-from scanner.pipeline.lattice import Cell
+from scanner.pipeline.lattice import Cell, Lattice
 from scanner.pipeline.mosaic import Canvas, Mosaic
 from scanner.pipeline.placement import Placed, Placement
 from scanner.pipeline.pyramid import Pyramid
@@ -52,6 +53,7 @@ class StitchResult:
     placed: int
     image: str
     seconds: float
+    page: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,9 @@ def _silent(done: int, total: int) -> None:
 
 
 def stitch(layout_csv: Path, out: Path, progress: Progress = _silent) -> StitchResult:
-    """Place the tiles of a layout, write them as an OME-Zarr pyramid, and ``X.positions.csv`` beside it.
+    """Place the tiles of a layout and write them as an OME-Zarr pyramid.
+
+    Beside it: ``X.positions.csv``, and ``X.mosaic.html`` that shows how well the tiles fit.
 
     Args:
         layout_csv: columns file,x_px,y_px: tiles in any order, all gray or all RGB, of one size, 8 or 16 bits.
@@ -86,24 +90,22 @@ def stitch(layout_csv: Path, out: Path, progress: Progress = _silent) -> StitchR
     if not present:
         raise BadInput.one("none of its tiles exists", "files are relative to the CSV", file=str(layout_csv))
     cells = _cells(layout_csv, listed, present, tiles.shape(present[0]))
-    found = _place(listed, cells, tiles, progress)
+    found, measured = _place(listed, cells, tiles, progress)
     shift = _to_corner(found.values())
     found = {k: _shifted(f, shift) for k, f in found.items()}
     try:
-        _write(out, [f.placed for f in found.values()], tiles, present[0])
+        lattice = _write(out, [f.placed for f in found.values()], tiles, present[0])
     except RackscanError:
         shutil.rmtree(out, ignore_errors=True)
         raise
     write_atomic(positions_file(out), _positions(listed, found))
-    return StitchResult(len(listed), len(found), str(out), time.perf_counter() - began)
+    page = write_stitch_page(out, listed, [f.placed for f in found.values()], measured, lattice)
+    return StitchResult(len(listed), len(found), str(out), time.perf_counter() - began, str(page))
 
 
 def positions_file(out: Path) -> Path:
     """``X.positions.csv`` beside ``X.ome.zarr``."""
-    name = out.name
-    for ending in (".zarr", ".ome"):
-        name = name.removesuffix(ending)
-    return out.with_name(f"{name}.positions.csv")
+    return beside(out, "positions.csv")
 
 
 def _refuse_existing(out: Path) -> None:
@@ -160,7 +162,7 @@ def _cells(
 
 def _place(
     listed: Sequence[LaidOut], cells: dict[Cell, int], tiles: _Tiles, progress: Progress
-) -> dict[int, _Found]:
+) -> tuple[dict[int, _Found], Pairs]:
     """Register every tile against its neighbours, row by row, and solve for all of them at once."""
     first = next(iter(cells.values()))
     tile_px = tiles.shape(first)
@@ -168,18 +170,20 @@ def _place(
     placement = Placement(tile_px, StagePrior(search_px=search_px, matrix=UNMEASURED), rows_later=None)
     noise_dn = noise_of(tiles(first))
     matched: dict[int, float] = {}
+    measured: Pairs = {}
     for done, cell in enumerate(serpentine(cells)):
         tile = cells[cell]
         pairs = []
         for expected in placement.expect(*cell, listed[tile].at):
             pair = register(tiles(expected.other), tiles(tile), expected.offset, expected.search_px, noise_dn)
             pairs.append((expected.other, pair))
+            measured[expected.other, tile] = pair
             for end in (expected.other, tile):
                 matched[end] = max(matched.get(end, 0.0), pair.ncc if pair.accepted else 0.0)
         placement.add(tile, *cell, listed[tile].at, pairs)
         progress(done + 1, len(listed))
     placed = placement.finish()
-    return {p.tile: _Found(p, 0.0 if p.held else matched[p.tile]) for p in placed}
+    return {p.tile: _Found(p, 0.0 if p.held else matched[p.tile]) for p in placed}, measured
 
 
 def _to_corner(found: Iterable[_Found]) -> Point:
@@ -194,7 +198,7 @@ def _shifted(found: _Found, by: Point) -> _Found:
     return _Found(moved, found.confidence)
 
 
-def _write(out: Path, placed: Sequence[Placed], tiles: _Tiles, first: int) -> None:
+def _write(out: Path, placed: Sequence[Placed], tiles: _Tiles, first: int) -> Lattice:
     tile_px, pixels = tiles.shape(first), tiles(first)
     places = [Point(p.x_px, p.y_px) for p in placed]
     spec = ImageSpec(
@@ -214,6 +218,7 @@ def _write(out: Path, placed: Sequence[Placed], tiles: _Tiles, first: int) -> No
         for block in pyramid.add(row, col, mosaic.draw((row, col), tiles)):
             store.write(block.level, block.row, block.col, block.pixels)
     store.complete({"tiles": len(placed)})
+    return lattice
 
 
 def _settled(mosaic: Mosaic, placed: Sequence[Placed]) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,8 @@ from scanner.errors import DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
+from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
+from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
@@ -38,28 +40,41 @@ class VerifyResult(Value):
     ok: bool
     slides: tuple[str, ...]
     problems: tuple[VerifyProblem, ...]
+    mosaics: tuple[MosaicFigures, ...] = ()
+
+    def lines(self) -> list[str]:
+        """What is said on a terminal: how the mosaics fit, then every problem."""
+        fits = [line for mosaic in self.mosaics for line in mosaic.lines()]
+        return fits + [f"{each.slide_id}  {each.check}: {each.detail}" for each in self.problems]
 
 
 RunCheck = Callable[[RunReader], Iterator[str]]
 SlideCheck = Callable[[RunReader, str], Iterator[str]]
 
 
-def verify(root: Path) -> VerifyResult:
-    """Hold a run folder against its ledger.
+def verify(root: Path, page: Path | None = None) -> VerifyResult:
+    """Hold a run folder against its ledger, and say how well its mosaics fit; on a ``page`` with pictures where asked.
 
     Raises:
-        BadInput: ``root`` is no run folder.
+        BadInput: ``root`` is no run folder, or the page cannot be written there.
+        RackscanError: the page's disk is full or read-only.
     """
+    check_page(page, root)
     folder = RunFolder.open(root)
+    views: list[Named] = []
     if not folder.ledger.exists() and not folder.slides.exists():
         return VerifyResult(ok=True, slides=(), problems=())
     try:
         with RunReader.open(root) as reader:
             slides = reader.slides()
             problems = tuple(_problems(reader, slides))
+            views = views_of(reader, slides, seams=page is not None)
     except RackscanError as error:
         slides, problems = (), (VerifyProblem(slide_id="", check="ledger", detail=str(error)),)
-    return VerifyResult(ok=not problems, slides=slides, problems=problems)
+    if page is not None:
+        write_mosaic_page(page, root.resolve().name, views)
+    mosaics = tuple(figures(slide_id, view) for slide_id, view in views if view is not None)
+    return VerifyResult(ok=not problems, slides=slides, problems=problems, mosaics=mosaics)
 
 
 def _problems(reader: RunReader, slides: tuple[str, ...]) -> Iterator[VerifyProblem]:

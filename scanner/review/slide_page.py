@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import yaml
 
 from scanner.errors import DamagedRun
@@ -13,6 +14,13 @@ from scanner.model.geometry import Rect
 from scanner.model.profile import OverviewSpec
 from scanner.model.report import FocusPointFact, SlideReport, Verdict
 from scanner.model.tile import FocusState, Pixels
+from scanner.review.mosaic_view import (
+    PICTURES_OF_REPORT,
+    SEAMS_OF_REPORT,
+    MosaicView,
+    mosaic_view,
+    slide_subject,
+)
 from scanner.review.pictures import (
     STATE_COLOURS,
     Crop,
@@ -109,6 +117,7 @@ class SlidePage:
     heights: Heights | None
     cards: tuple[Card, ...]
     findings: int
+    mosaic: MosaicView | None
 
     @property
     def title(self) -> str:
@@ -147,7 +156,8 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
     """
     paths = reader.paths(report.slide_id)
     failed = {failure.tile for failure in reader.failures(report.slide_id)}
-    tiles = tile_rows(reader.tiles(report.slide_id), failed)
+    table = reader.tiles(report.slide_id)
+    tiles = tile_rows(table, failed)
     findings = finding_rows(reader.findings(report.slide_id))
     store = PyramidStore.open(paths.image) if report.image and paths.image.is_dir() else None
     if store is not None and not paths.thumbnail.is_file():
@@ -171,6 +181,7 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
         heights=Heights(*surface) if surface else None,
         cards=_cards(findings, store, most) if store else (),
         findings=len(findings),
+        mosaic=_mosaic(reader, report.slide_id, table) if store else None,
     )
 
 
@@ -179,6 +190,11 @@ def write_thumbnail(store: PyramidStore, path: Path) -> None:
     level = max((n for n, size in enumerate(store.sizes) if max(size) >= THUMBNAIL_PX), default=0)
     w, h = store.sizes[level]
     write_atomic(path, png(shrunk(eight_bit(seen(store, level, 0, 0, h, w)), THUMBNAIL_PX)))
+
+
+def _mosaic(reader: RunReader, slide_id: str, table: pa.Table) -> MosaicView | None:
+    subject = slide_subject(reader, slide_id, table)
+    return mosaic_view(subject, SEAMS_OF_REPORT, PICTURES_OF_REPORT) if subject else None
 
 
 def um_per_px(store: PyramidStore) -> float:

@@ -167,6 +167,19 @@ def tile_key(tile: int, plan: int) -> str:
     return f"{tile}.{plan}"
 
 
+def key_tile(key: str) -> tuple[int, int]:
+    """The tile and the plan of such a key.
+
+    Raises:
+        DamagedRun: it is none.
+    """
+    try:
+        tile, plan = key.split(".")
+        return int(tile), int(plan)
+    except ValueError as error:
+        raise DamagedRun(f"the ledger has a key {key!r} where one of a tile belongs") from error
+
+
 def block_key(level: int, row: int, col: int, image: str = IMAGE, z: int | None = None) -> str:
     """The ledger's key of a block of an image; of the slide's own image without layers, its place alone."""
     named = "" if image == IMAGE else f"{image}."

@@ -71,6 +71,14 @@ def test_a_scanned_slide_is_done_and_verified(scanned: tuple[Path, RunResult]) -
     assert RunResult.model_validate_json((run / "report.json").read_text()) == result
 
 
+def test_the_mosaic_of_a_scan_is_judged(scanned: tuple[Path, RunResult]) -> None:
+    run, _ = scanned
+    (figures,) = verify(run).mosaics
+    assert (figures.pairs, figures.doubtful, figures.doubts) == (4, 0, ())
+    assert figures.measured >= 1
+    assert "how well its tiles fit" in (run / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_region_is_never_called_negative(scanned: tuple[Path, RunResult]) -> None:
     assert scanned[1].slides[0].verdict is Verdict.REVIEW
 

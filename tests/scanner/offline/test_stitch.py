@@ -55,6 +55,11 @@ def test_a_grid_in_any_order_comes_out_in_its_true_places(tmp_path: Path, taken:
     out = tmp_path / "x.ome.zarr"
     result = stitch(lay_out(tmp_path, taken, suffix), out)
     assert (result.tiles, result.placed, result.image) == (12, 12, str(out))
+    page = (tmp_path / "x.mosaic.html").read_text(encoding="utf-8")
+    assert result.page == str(tmp_path / "x.mosaic.html")
+    assert "No two tiles lie more than 0.75 px" in page
+    assert "Layout, x" in page
+    assert f"t5{suffix}" in page
     found = {name.removesuffix(suffix): row for name, row in positions(out).items()}
     assert {row["state"] for row in found.values()} == {"measured"}
     assert all(0.5 < float(row["confidence"]) <= 1 for row in found.values())
