@@ -246,7 +246,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="X.ome.tif|DIR", help="The file, or a folder for many.")],
     slide: Annotated[str | None, typer.Option(metavar="ID|SLOT", help="Only this slide of a run.")] = None,
     quality: Annotated[
-        int | None, typer.Option(metavar="Q", min=1, max=100, help="Of JPEG; default: 88.")
+        int | None, typer.Option(metavar="Q", min=1, max=100, help="Of JPEG; default: 90.")
     ] = None,
     lossless: Annotated[bool, typer.Option(help="Deflate; 16 bits always are.")] = False,
     incomplete: Annotated[bool, typer.Option(help="Also unfinished scans; the file says so.")] = False,

@@ -27,8 +27,8 @@ TILE_PX = 512  # the store's own chunk: each is decoded once
 RUN_TILES = 4  # read at once: one block of the store is 2048 px wide
 AHEAD_BYTES = 2**24  # of tiles that wait to be encoded
 WORKERS = min(4, os.cpu_count() or 1)  # threads of tifffile that encode
-QUALITY = 88
-SUBSAMPLING = (1, 1)  # colour in full: docs/decisions/0070
+QUALITY = 90
+SUBSAMPLING = (2, 1)  # of colour; Bio-Formats turns 4:4:4 into other colours: docs/decisions/0070
 IFD_ENTRY_BYTES, COUNT_BYTES = 20, 8  # of a BigTIFF directory
 REDUCED = 1  # NewSubfileType of a level
 

@@ -132,6 +132,16 @@ def test_the_xml_is_valid_and_says_only_what_is_known(tmp_path: Path, store: Sto
     assert [c.samples_per_pixel for c in told.pixels.channels] == [3]
 
 
+def test_colour_is_stored_as_bio_formats_reads_it(tmp_path: Path, store: Store) -> None:
+    image = store(tmp_path / "x.ome.zarr")
+    write_ome_tiff(image, tmp_path / "x.ome.tif", JPEG, SAID)
+    with tifffile.TiffFile(tmp_path / "x.ome.tif") as tiff:
+        for page in tiff.pages:
+            kept = page.aspage()
+            assert kept.photometric == tifffile.PHOTOMETRIC.YCBCR
+            assert kept.subsampling == (2, 1)  # with (1, 1) Bio-Formats 7.3 turns YCbCr into RGB twice
+
+
 def test_beyond_the_edge_a_tile_goes_on_as_it_was(tmp_path: Path, store: Store) -> None:
     image = store(tmp_path / "x.ome.zarr")
     write_ome_tiff(image, tmp_path / "x.ome.tif", WHOLE, SAID)

@@ -34,7 +34,7 @@ def test_a_run_goes_into_a_folder_one_file_a_slide(finished_run: "WrittenRun", t
     result = export(finished_run.root, tmp_path / "tiffs", Wanted())
     (image,) = result.images
     assert [path.name for path in (tmp_path / "tiffs").iterdir()] == [f"{SLIDE}.ome.tif"]
-    assert (image.compression, image.complete, image.levels) == ("jpeg 88", True, 1)
+    assert (image.compression, image.complete, image.levels) == ("jpeg 90", True, 1)
     assert image.bytes == Path(image.file).stat().st_size
     told = said_in(Path(image.file)).images[0]
     begun = finished_run.folder.settings.begun.replace(microsecond=0, tzinfo=None)
