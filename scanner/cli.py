@@ -231,6 +231,8 @@ def stitch(
 
     with _quiet_stdout(as_json):
         result = stitch_tiles(layout, out, _told)
+    for note in () if as_json else result.notes:
+        _say(note)
     if as_json:
         _emit(result)
     else:
