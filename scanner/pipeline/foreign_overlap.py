@@ -25,7 +25,7 @@ WINDOWS = ((0.05, 0.04), (0.15, 0.08), (0.33, 0.14))  # overlap and reach, in ti
 LEAST_REACH_PX = 8.0
 ALIKE = 0.06  # of a tile: how far measured steps of one axis may scatter
 AROUND = 40  # tiles before and behind in reading order, among which a lost neighbour is looked for
-ASKED_AROUND = 3  # tiles of an axis whose neighbour is looked for
+ASKED_AROUND = 8  # tiles of an axis whose neighbour is looked for
 ELSEWHERE = "away from"
 TINY = 4  # pairs: a grid of 2 × 2
 RIGHT, BELOW = (1, 0), (0, 1)
@@ -102,7 +102,7 @@ def survey(
             contradictions += _anywhere(pairs, there, tile, noise_dn)
     alike_px = ALIKE * min(tile(next(iter(cells.values()))).shape[:2])
     shifts = [
-        _shift(there, alike_px, LEAST * len(pairs)) if off else Point(0, 0)
+        _shift(there, alike_px, LEAST * len(pairs), search_px / 2) if off else Point(0, 0)
         for pairs, there, off in zip(asked, found, wrong, strict=True)
     ]
     if not _certain(contradictions, asked):
@@ -179,7 +179,7 @@ def _strayed(
     order = [cells[cell] for cell in sorted(cells)]
     strayed: list[Contradiction] = []
     for pairs, there in zip(asked, found, strict=True):
-        if len(there) >= AGREEING * len(pairs):
+        if len(there) > LEAST * len(pairs):
             continue
         lost = sorted(
             (pair for pair in pairs if pair not in there), key=lambda pair: -_contrast(tile(pair.first))
@@ -192,7 +192,9 @@ def _strayed(
             other = next((o for o in fits if at_side(first, tile(o), pair.side, noise_dn) is not None), None)
             if other is not None:
                 strayed.append(Contradiction(pair.first, other, ELSEWHERE, _name(pair.side)))
-    return strayed if len(strayed) >= 2 else []
+            if len(strayed) > 1:
+                return strayed
+    return []
 
 
 def _contrast(pixels: Pixels) -> float:
@@ -216,14 +218,14 @@ def at_side(first: Pixels, second: Pixels, side: Side, noise_dn: float) -> PairM
     return best
 
 
-def _shift(found: dict[Listed, Point], alike_px: float, least: float) -> Point:
-    """The median of measured minus stated; nothing where fewer than ``least`` agree on it."""
+def _shift(found: dict[Listed, Point], alike_px: float, least: float, worth_px: float) -> Point:
+    """The median of measured minus stated; nothing where fewer than ``least`` agree on it, or it is small."""
     if not found:
         return Point(0, 0)
     off = np.array([(seen.x - pair.stated.x, seen.y - pair.stated.y) for pair, seen in found.items()])
     middle = np.median(off, axis=0)
     alike = np.hypot(*(off - middle).T) < alike_px
-    if alike.sum() < least or alike.mean() < 0.5:
+    if alike.sum() < least or alike.mean() < 0.5 or np.hypot(*middle) < worth_px:
         return Point(0, 0)
     return Point(float(middle[0]), float(middle[1]))
 

@@ -224,3 +224,23 @@ def test_after_a_kill_every_block_is_whole_or_absent_and_the_image_opens(tmp_pat
     store.write(0, 9, 1, block(6))
     store.complete({})
     validate(path)
+
+
+@pytest.mark.parametrize("version", [2, "2", 1.5])
+def test_an_image_of_a_newer_rackscan_is_refused_whatever_else_it_holds(
+    tmp_path: Path, version: object
+) -> None:
+    PyramidStore.create(tmp_path / "x", SPEC)
+    group = json.loads((tmp_path / "x" / "zarr.json").read_text())
+    group["attributes"]["rackscan"] |= {"version": version, "image": "another shape"}
+    (tmp_path / "x" / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(BadInput, match=r"x: was written by a newer rackscan"):
+        PyramidStore.open(tmp_path / "x")
+
+
+def test_an_image_from_before_versions_opens(tmp_path: Path) -> None:
+    PyramidStore.create(tmp_path / "x", SPEC)
+    group = json.loads((tmp_path / "x" / "zarr.json").read_text())
+    assert group["attributes"]["rackscan"].pop("version") == 1
+    (tmp_path / "x" / "zarr.json").write_text(json.dumps(group))
+    assert PyramidStore.open(tmp_path / "x").spec == SPEC
