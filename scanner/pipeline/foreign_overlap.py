@@ -24,6 +24,7 @@ LEAST = 0.2  # of an axis's pairs, that must agree on another step
 WINDOWS = ((0.05, 0.04), (0.15, 0.08), (0.33, 0.14))  # overlap and reach, in tiles: 1 % to 47 % in all
 LEAST_REACH_PX = 8.0
 ALIKE = 0.06  # of a tile: how far measured steps of one axis may scatter
+GOLDEN = 0.618
 AROUND = 40  # tiles before and behind in reading order, among which a lost neighbour is looked for
 ASKED_AROUND = 8  # tiles of an axis whose neighbour is looked for
 ELSEWHERE = "away from"
@@ -127,7 +128,14 @@ def _asked(cells: dict[Cell, int], stated: Callable[[int], Point], side: Side) -
             lines.setdefault(row if side == RIGHT else col, []).append(pair)
     chosen = _spread(sorted(lines), LINES)
     each = max(1, LINES // max(1, len(chosen)))
-    return [pair for line in chosen for pair in _spread(lines[line], each)]
+    return [pair for turn, line in enumerate(chosen) for pair in _scattered(lines[line], each, turn)]
+
+
+def _scattered(pairs: Sequence[Listed], most: int, turn: int) -> list[Listed]:
+    """At most so many of a line, evenly, and in the next line at other places: a sample's edges are often bare."""
+    if len(pairs) <= most:
+        return list(pairs)
+    return [pairs[int(len(pairs) * ((turn * GOLDEN + k / most) % 1))] for k in range(most)]
 
 
 def _spread(things: Sequence[T], most: int) -> list[T]:
