@@ -204,39 +204,49 @@ def _shifted(found: _Found, by: Point) -> _Found:
 
 def _write_whole(out: Path, found: dict[int, _Found], road: _Road) -> None:
     """The image and its table, or neither."""
+    placed = [f.placed for f in found.values()]
+    store: PyramidStore | None = None
     try:
-        store = _write(out, [f.placed for f in found.values()], road)
+        store = PyramidStore.create(out, _spec(out.name, placed, road))
+        _write(store, placed, road)
         write_atomic(positions_file(out), _positions(road.listed, found))
         store.complete({"tiles": len(found), "missing": len(road.listed) - len(found)})
     except BaseException as error:
+        if store is not None:
+            store.abandon()
         shutil.rmtree(out, ignore_errors=True)
         if isinstance(error, RackscanError) and not isinstance(error, BadInput):
             again = "nothing was left behind; make room and run the command again"
-            raise RackscanError(f"{out} could not be written, {again}: {error}") from error
+            raise RackscanError(
+                f"{out} could not be written; {again} ({error.__cause__ or error})"
+            ) from error
         raise
 
 
-def _write(out: Path, placed: Sequence[Placed], road: _Road) -> PyramidStore:
-    tile_px, pixels = road.tile_px, road.tiles(placed[0].tile)
-    places = [Point(p.x_px, p.y_px) for p in placed]
-    spec = ImageSpec(
-        name=out.name,
-        width_px=int(np.ceil(max(p.x for p in places))) + tile_px[1],
-        height_px=int(np.ceil(max(p.y for p in places))) + tile_px[0],
+def _spec(name: str, placed: Sequence[Placed], road: _Road) -> ImageSpec:
+    h, w = road.tile_px
+    pixels = road.tiles(placed[0].tile)
+    return ImageSpec(
+        name=name,
+        width_px=int(np.ceil(max(p.x_px for p in placed))) + w,
+        height_px=int(np.ceil(max(p.y_px for p in placed))) + h,
         dtype="uint8" if pixels.dtype == np.uint8 else "uint16",
         channels=3 if pixels.ndim == 3 else 1,
         um_per_px=None,
     )
-    lattice = fit_lattice(places, [(p.row, p.col) for p in placed], tile_px)
-    canvas = Canvas(spec.width_px, spec.height_px, spec.channels, pixels.dtype)
-    store = PyramidStore.create(out, spec)
+
+
+def _write(store: PyramidStore, placed: Sequence[Placed], road: _Road) -> None:
+    spec = store.spec
+    places = [Point(p.x_px, p.y_px) for p in placed]
+    lattice = fit_lattice(places, [(p.row, p.col) for p in placed], road.tile_px)
+    canvas = Canvas(spec.width_px, spec.height_px, spec.channels, np.dtype(spec.dtype))
     pyramid = Pyramid(store.sizes, SHARD_PX, canvas.fill, store)
     mosaic = Mosaic(canvas, lattice)
     for row, col in _settled(mosaic, placed):
         for block in pyramid.add(row, col, mosaic.draw((row, col), road.tiles)):
             store.write(block.level, block.row, block.col, block.pixels)
     store.flush()
-    return store
 
 
 def _settled(mosaic: Mosaic, placed: Sequence[Placed]) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ Nothing that was written is ever rewritten, and the shape of an image never chan
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -118,6 +119,12 @@ class PyramidStore:
         """
         while self._writing:
             self._wait(next(iter(self._writing)))
+
+    def abandon(self) -> None:
+        """Wait for what is being written, whatever comes of it: only then can the image's folder be removed."""
+        while self._writing:
+            with suppress(RackscanError):
+                self._wait(next(iter(self._writing)))
 
     def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
         """Is this block on disk? A block where no tile shows never is."""
