@@ -5,19 +5,18 @@ and resumable, 130 stopped by the operator.
 """
 
 import contextlib
-import dataclasses
-import json
 import math
 import sys
 import traceback
 from collections.abc import Iterator, Sized
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scanner.errors import BadInput, Problem, RackscanError
+from scanner.errors import BadInput, RackscanError
+from scanner.model.extras import missing_extra
+from scanner.model.json_text import json_text
 
 if TYPE_CHECKING:
     from scanner.model.geometry import Rect
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from scanner.session.request import RunRequest
 
 FAULT = 3
-EXTRAS = {"torch": ("torch", "onnx"), "view": ("napari", "qtpy", "PySide6")}
 
 app = typer.Typer(
     name="rackscan",
@@ -236,10 +234,36 @@ def stitch(
 
     with _quiet_stdout(as_json):
         result = stitch_tiles(layout, out, _told)
+    for note in () if as_json else result.notes:
+        _say(note)
     if as_json:
         _emit(result)
     else:
         typer.echo(f"{result.placed} of {result.tiles} tiles placed: {result.image}")
+
+
+@app.command(
+    epilog="Examples: rackscan export runs/first --out tiffs\n\n"
+    "rackscan export stitched.ome.zarr --out stitched.ome.tif --lossless"
+)
+def export(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A run folder or an OME-Zarr image.")],
+    out: Annotated[Path, typer.Option(metavar="X.ome.tif|DIR", help="The file, or a folder for many.")],
+    slide: Annotated[str | None, typer.Option(metavar="ID|SLOT", help="Only this slide of a run.")] = None,
+    quality: Annotated[
+        int | None, typer.Option(metavar="Q", min=1, max=100, help="Of JPEG; default: 90.")
+    ] = None,
+    lossless: Annotated[bool, typer.Option(help="Deflate; 16 bits always are.")] = False,
+    incomplete: Annotated[bool, typer.Option(help="Also unfinished scans; the file says so.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write slides as pyramidal OME-TIFF, for QuPath, OMERO, OpenSlide and others; no label goes along."""
+    from scanner.offline.export import Wanted, describe
+    from scanner.offline.export import export as write
+
+    with _quiet_stdout(as_json):
+        result = write(source, out, Wanted(slide, quality, lossless, incomplete), _told)
+    _emit(result) if as_json else typer.echo(describe(result))
 
 
 @app.command(epilog="Example: rackscan detect slide.svs --out found")
@@ -343,20 +367,7 @@ def _count(problems: Sized) -> str:
 
 
 def _emit(value: object, indent: int | None = None) -> None:
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=indent))
-
-
-def _plain(value: object) -> object:
-    """What ``json`` cannot write, as something it can."""
-    from pydantic import BaseModel
-
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    return str(value)
+    typer.echo(json_text(value, indent))
 
 
 def _told(done: int, total: int, what: str = "tiles") -> None:
@@ -367,15 +378,6 @@ def _told(done: int, total: int, what: str = "tiles") -> None:
 
 def _say(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def missing_extra(error: Exception) -> Problem | None:
-    """Which optional part of the installation an import error asks for; None for any other error."""
-    name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
-    if extra is None:
-        return None
-    return Problem(f"{name} is not installed", f"pip install -c constraints.txt -e '.[{extra}]'")
 
 
 def main() -> None:

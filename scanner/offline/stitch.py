@@ -7,7 +7,6 @@ import csv
 import io
 import shutil
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,24 +14,25 @@ from pathlib import Path
 
 import numpy as np
 
-from scanner.errors import BadInput, RackscanError
+from scanner.errors import BadInput, Problem, RackscanError
 from scanner.model.geometry import Point
 from scanner.model.plan import serpentine
-from scanner.model.tile import Pixels
+from scanner.offline.foreign_tiles import ForeignTiles, check_tiles
 from scanner.offline.stitch_page import Pairs, beside, write_stitch_page
 from scanner.pipeline.foreign_grid import cells_of, fit_lattice
+from scanner.pipeline.foreign_overlap import ELSEWHERE, Contradiction, Survey, survey
 from scanner.pipeline.lattice import Cell, Lattice
 from scanner.pipeline.mosaic import Canvas, Mosaic
-from scanner.pipeline.placement import Placed, Placement
+from scanner.pipeline.placement import Expected, Placed, Placement
 from scanner.pipeline.pyramid import Pyramid
-from scanner.pipeline.registration import noise_of, register
+from scanner.pipeline.registration import PairMeasurement, noise_of, register
 from scanner.pipeline.stage_model import StagePrior
 from scanner.storage.atomic import write_atomic
-from scanner.storage.layout import LaidOut, read_layout, read_tile
+from scanner.storage.layout import LaidOut, read_layout
 from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 
-KEPT_BYTES = 512 * 2**20  # decoded tiles in memory; beyond it they are read again
+SHOWN = 5  # examples in a message
 UNMEASURED = 5e-3  # how far the other system's axes may be turned or scaled against its camera
 Progress = Callable[[int, int], None]
 
@@ -47,13 +47,15 @@ class PlaceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StitchResult:
-    """What ``rackscan stitch --json`` prints."""
+    """What ``rackscan stitch --json`` prints; ``notes`` say what a person should know before trusting the image."""
 
     tiles: int
     placed: int
+    held: int
     image: str
     seconds: float
-    page: str
+    page: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +75,35 @@ def stitch(layout_csv: Path, out: Path, progress: Progress = _silent) -> StitchR
 
     Beside it: ``X.positions.csv``, and ``X.mosaic.html`` that shows how well the tiles fit.
 
+    Where the tiles show another overlap than the layout states, or states none, they are believed. Tiles that share
+    nothing are held where the layout puts them, and a note says so.
+
     Args:
         layout_csv: columns file,x_px,y_px: tiles in any order, all gray or all RGB, of one size, 8 or 16 bits.
         out: ``X.ome.zarr``; must not exist, or be empty.
-        progress: told how many of all tiles have been placed.
+        progress: told how many of all tiles have been read, then placed.
 
     Raises:
-        BadInput: the layout, a tile or ``out`` cannot be used; nothing was left behind.
-        RackscanError: the disk refused.
+        BadInput: the layout, tiles or ``out`` cannot be used, or the tiles contradict the layout; nothing was written.
+        RackscanError: the disk refused; nothing was left behind.
     """
     began = time.perf_counter()
     _refuse_existing(out)
     listed = read_layout(layout_csv)
-    tiles = _Tiles([tile.file for tile in listed])
-    present = [k for k, tile in enumerate(listed) if tile.file.is_file()]
-    if not present:
-        raise BadInput.one("none of its tiles exists", "files are relative to the CSV", file=str(layout_csv))
-    cells = _cells(layout_csv, listed, present, tiles.shape(present[0]))
-    found, measured = _place(listed, cells, tiles, progress)
+    tiles = ForeignTiles([tile.file for tile in listed])
+    present = check_tiles(layout_csv, listed, tiles, progress)
+    h, w = tiles(present[0]).shape[:2]
+    cells = _cells(layout_csv, listed, present, (h, w))
+    road = _Road(listed, cells, tiles, (h, w))
+    found = road.place(layout_csv, progress)
     shift = _to_corner(found.values())
     found = {k: _shifted(f, shift) for k, f in found.items()}
-    try:
-        lattice = _write(out, [f.placed for f in found.values()], tiles, present[0])
-    except RackscanError:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
-    write_atomic(positions_file(out), _positions(listed, found))
-    page = write_stitch_page(out, listed, [f.placed for f in found.values()], measured, lattice)
-    return StitchResult(len(listed), len(found), str(out), time.perf_counter() - began, str(page))
+    lattice = _write_whole(out, found, road)
+    page = write_stitch_page(out, listed, [f.placed for f in found.values()], road.measured, lattice)
+    held = sum(f.placed.held for f in found.values())
+    notes = tuple(_notes(listed, found, road))
+    seconds = time.perf_counter() - began
+    return StitchResult(len(listed), len(found), held, str(out), seconds, str(page), notes)
 
 
 def positions_file(out: Path) -> Path:
@@ -111,41 +114,6 @@ def positions_file(out: Path) -> Path:
 def _refuse_existing(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput.one("is there already", "choose another name", file=str(out))
-
-
-class _Tiles:
-    """The tiles' pixels by index, read when asked for and kept while there is room."""
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
-        self._kept: OrderedDict[int, Pixels] = OrderedDict()
-        self._format: tuple[tuple[int, ...], np.dtype[np.generic], Path] | None = None
-
-    def __call__(self, tile: int) -> Pixels:
-        """Pixels of a tile.
-
-        Raises:
-            BadInput: where it cannot be read or differs in format from the first.
-        """
-        if tile not in self._kept:
-            self._kept[tile] = self._checked(self._files[tile], read_tile(self._files[tile]))
-        self._kept.move_to_end(tile)
-        while len(self._kept) > max(8, KEPT_BYTES // self._kept[tile].nbytes):
-            self._kept.popitem(last=False)
-        return self._kept[tile]
-
-    def shape(self, tile: int) -> tuple[int, int]:
-        """(h, w) of a tile."""
-        h, w = self(tile).shape[:2]
-        return h, w
-
-    def _checked(self, file: Path, pixels: Pixels) -> Pixels:
-        shape, dtype, first = self._format or (pixels.shape, pixels.dtype, file)
-        self._format = (shape, dtype, first)
-        if (pixels.shape, pixels.dtype) != (shape, dtype):
-            what = f"holds {pixels.shape} of {pixels.dtype}, but {first.name} {shape} of {dtype}"
-            raise BadInput.one(what, "give tiles of one format", file=str(file))
-        return pixels
 
 
 def _cells(
@@ -160,30 +128,71 @@ def _cells(
     return dict(zip(cells, present, strict=True))
 
 
-def _place(
-    listed: Sequence[LaidOut], cells: dict[Cell, int], tiles: _Tiles, progress: Progress
-) -> tuple[dict[int, _Found], Pairs]:
-    """Register every tile against its neighbours, row by row, and solve for all of them at once."""
-    first = next(iter(cells.values()))
-    tile_px = tiles.shape(first)
-    search_px = max(16.0, 0.04 * min(tile_px))
-    placement = Placement(tile_px, StagePrior(search_px=search_px, matrix=UNMEASURED), rows_later=None)
-    noise_dn = noise_of(tiles(first))
-    matched: dict[int, float] = {}
-    measured: Pairs = {}
-    for done, cell in enumerate(serpentine(cells)):
-        tile = cells[cell]
-        pairs = []
-        for expected in placement.expect(*cell, listed[tile].at):
-            pair = register(tiles(expected.other), tiles(tile), expected.offset, expected.search_px, noise_dn)
-            pairs.append((expected.other, pair))
-            measured[expected.other, tile] = pair
-            for end in (expected.other, tile):
-                matched[end] = max(matched.get(end, 0.0), pair.ncc if pair.accepted else 0.0)
-        placement.add(tile, *cell, listed[tile].at, pairs)
-        progress(done + 1, len(listed))
-    placed = placement.finish()
-    return {p.tile: _Found(p, 0.0 if p.held else matched[p.tile]) for p in placed}, measured
+class _Road:
+    """The tiles of a checked layout on their way to their places."""
+
+    def __init__(
+        self, listed: Sequence[LaidOut], cells: dict[Cell, int], tiles: ForeignTiles, tile_px: tuple[int, int]
+    ) -> None:
+        self.listed, self.cells, self.tiles, self.tile_px = listed, cells, tiles, tile_px
+        self.search_px = max(16.0, 0.04 * min(tile_px))
+        self.noise_dn = noise_of(tiles(next(iter(cells.values()))))
+        self.measured: Pairs = {}
+        self.survey: Survey = survey(cells, self.stated, tiles, self.search_px, self.noise_dn)
+
+    def stated(self, tile: int) -> Point:
+        """Where the layout puts a tile."""
+        return self.listed[tile].at
+
+    def place(self, layout_csv: Path, progress: Progress) -> dict[int, _Found]:
+        """Register every tile against its neighbours, row by row, and solve for all of them at once."""
+        _refuse_contradicted(layout_csv, self.listed, self.survey.contradictions)
+        search_px = max(self.search_px, 3 * self.survey.scatter_px)
+        prior = StagePrior(search_px=search_px, matrix=UNMEASURED)
+        placement = Placement(self.tile_px, prior, rows_later=None)
+        matched: dict[int, float] = {}
+        for done, cell in enumerate(serpentine(self.cells)):
+            tile = self.cells[cell]
+            at = self.survey.place(cell, self.stated(tile))
+            pairs = []
+            for expected in placement.expect(*cell, at):
+                pair = self._registered(expected, tile)
+                pairs.append((expected.other, pair))
+                self.measured[expected.other, tile] = pair
+                for end in (expected.other, tile):
+                    matched[end] = max(matched.get(end, 0.0), pair.ncc if pair.accepted else 0.0)
+            placement.add(tile, *cell, at, pairs)
+            progress(done + 1, len(self.listed))
+        return {p.tile: _Found(p, 0.0 if p.held else matched[p.tile]) for p in placement.finish()}
+
+    def _registered(self, expected: Expected, tile: int) -> PairMeasurement:
+        first, second = self.tiles(expected.other), self.tiles(tile)
+        return register(first, second, expected.offset, expected.search_px, self.noise_dn)
+
+
+def _refuse_contradicted(layout_csv: Path, listed: Sequence[LaidOut], found: Sequence[Contradiction]) -> None:
+    """Raise where the tiles say that the layout lists them in another order than they were taken."""
+    if not found:
+        return
+    problems = [
+        Problem(
+            f"lists {listed[one.second].name} {one.listed} {listed[one.first].name}, "
+            f"but what they show fits only {one.found} it",
+            _mend(one),
+            file=str(layout_csv),
+        )
+        for one in found[:SHOWN]
+    ]
+    raise BadInput(problems)
+
+
+def _mend(one: Contradiction) -> str:
+    if one.listed == ELSEWHERE:
+        return "the number of columns may be wrong, or the order of the files"
+    along = {"left of", "right of"}
+    if (one.listed in along) != (one.found in along):
+        return "rows and columns are probably swapped"
+    return "a serpentine is probably listed as a raster, or an axis runs the other way"
 
 
 def _to_corner(found: Iterable[_Found]) -> Point:
@@ -198,26 +207,52 @@ def _shifted(found: _Found, by: Point) -> _Found:
     return _Found(moved, found.confidence)
 
 
-def _write(out: Path, placed: Sequence[Placed], tiles: _Tiles, first: int) -> Lattice:
-    tile_px, pixels = tiles.shape(first), tiles(first)
-    places = [Point(p.x_px, p.y_px) for p in placed]
-    spec = ImageSpec(
-        name=out.name,
-        width_px=int(np.ceil(max(p.x for p in places))) + tile_px[1],
-        height_px=int(np.ceil(max(p.y for p in places))) + tile_px[0],
+def _write_whole(out: Path, found: dict[int, _Found], road: _Road) -> Lattice:
+    """The image and its table, or neither; which tile owns which part."""
+    placed = [f.placed for f in found.values()]
+    store: PyramidStore | None = None
+    try:
+        store = PyramidStore.create(out, _spec(out.name, placed, road))
+        lattice = _write(store, placed, road)
+        write_atomic(positions_file(out), _positions(road.listed, found))
+        store.complete({"tiles": len(found), "missing": len(road.listed) - len(found)})
+    except BaseException as error:
+        if store is not None:
+            store.abandon()
+        shutil.rmtree(out, ignore_errors=True)
+        if isinstance(error, RackscanError) and not isinstance(error, BadInput):
+            again = "nothing was left behind; make room and run the command again"
+            raise RackscanError(
+                f"{out} could not be written; {again} ({error.__cause__ or error})"
+            ) from error
+        raise
+    return lattice
+
+
+def _spec(name: str, placed: Sequence[Placed], road: _Road) -> ImageSpec:
+    h, w = road.tile_px
+    pixels = road.tiles(placed[0].tile)
+    return ImageSpec(
+        name=name,
+        width_px=int(np.ceil(max(p.x_px for p in placed))) + w,
+        height_px=int(np.ceil(max(p.y_px for p in placed))) + h,
         dtype="uint8" if pixels.dtype == np.uint8 else "uint16",
         channels=3 if pixels.ndim == 3 else 1,
         um_per_px=None,
     )
-    lattice = fit_lattice(places, [(p.row, p.col) for p in placed], tile_px)
-    canvas = Canvas(spec.width_px, spec.height_px, spec.channels, pixels.dtype)
-    store = PyramidStore.create(out, spec)
+
+
+def _write(store: PyramidStore, placed: Sequence[Placed], road: _Road) -> Lattice:
+    spec = store.spec
+    places = [Point(p.x_px, p.y_px) for p in placed]
+    lattice = fit_lattice(places, [(p.row, p.col) for p in placed], road.tile_px)
+    canvas = Canvas(spec.width_px, spec.height_px, spec.channels, np.dtype(spec.dtype))
     pyramid = Pyramid(store.sizes, SHARD_PX, canvas.fill, store)
     mosaic = Mosaic(canvas, lattice)
     for row, col in _settled(mosaic, placed):
-        for block in pyramid.add(row, col, mosaic.draw((row, col), tiles)):
+        for block in pyramid.add(row, col, mosaic.draw((row, col), road.tiles)):
             store.write(block.level, block.row, block.col, block.pixels)
-    store.complete({"tiles": len(placed)})
+    store.flush()
     return lattice
 
 
@@ -240,3 +275,26 @@ def _positions(listed: Sequence[LaidOut], found: dict[int, _Found]) -> str:
         state = PlaceState.HELD if p.held else PlaceState.MEASURED
         table.writerow([tile.name, p.x_px, p.y_px, state, round(confidence, 4)])
     return text.getvalue()
+
+
+def _notes(listed: Sequence[LaidOut], found: dict[int, _Found], road: _Road) -> Iterator[str]:
+    missing = [tile.name for k, tile in enumerate(listed) if k not in found]
+    if missing:
+        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        yield f"missing, a hole in the image: {', '.join(missing[:SHOWN])}{more}"
+    seen = road.survey
+    if seen.corrected:
+        yield f"the layout's steps were wrong by {_px(seen.across)} a column and {_px(seen.down)} a row"
+    held = [f.placed.tile for f in found.values() if f.placed.held]
+    if len(held) == len(found) > 1:
+        yield "no two tiles show anything that matches: all are held where the layout puts them"
+        return
+    for which, asked, matched in zip(("right of", "below"), seen.asked, seen.matched, strict=True):
+        if asked and not matched:
+            yield f"no tile matches the one {which} it: there the layout alone decides"
+    if held and len(found) > 1:
+        yield f"{len(held)} of {len(found)} tiles match no neighbour: held where the layout puts them"
+
+
+def _px(step: Point) -> str:
+    return f"{step.x:+.1f}, {step.y:+.1f} px"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import yaozarrs
 
-from scanner.errors import DamagedRun, RackscanError
+from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
@@ -20,6 +20,7 @@ from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
+from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader, block_file, reconcile
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.spool import FrameName
@@ -210,12 +211,22 @@ def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
             yield f"the report names {named}, which is missing"
     complete = [image.name for image in paths.images if _image_says_complete(image)]
     for image in paths.images:
+        yield from _newer(image)
         try:
             yaozarrs.validate_zarr_store(image)
         except (ValueError, OSError, KeyError) as error:
             yield f"{'' if image == paths.image else f'{image.name}: '}not a valid OME-Zarr 0.5: {error}"
         if paths.image.name in complete and image.name not in complete:
             yield f"{image.name} is incomplete beside a complete {paths.image.name}"
+
+
+def _newer(image: Path) -> Iterator[str]:
+    try:
+        PyramidStore.open(image)
+    except BadInput as error:
+        yield str(error)
+    except DamagedRun:
+        return  # the checks that follow say what of it is damaged
 
 
 def _tiles_table(reader: RunReader, slide_id: str) -> Iterator[str]:

@@ -21,9 +21,15 @@ def is_temporary(path: Path) -> bool:
     return TEMPORARY_SUFFIX in path.name
 
 
+RESUME = "everything acknowledged before is kept; {mend}, then run `rackscan resume`"
+AGAIN = "nothing was left behind; {mend}, then run the command again"
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, then: str = RESUME) -> Iterator[Path]:
     """A name to write to; when the block ends well it becomes ``path``, else it is removed.
+
+    ``then`` tells what a disk that refused means to whoever asked for the file: ``RESUME`` or ``AGAIN``.
 
     Raises:
         RackscanError: the disk is full, read-only or gone; ``path`` is as it was before.
@@ -33,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace would hide that this is the atomic call
     except OSError as error:
-        raise disk_error(error, path) from error
+        raise disk_error(error, path, then) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,7 +50,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def disk_error(error: OSError, path: Path) -> RackscanError:
+def disk_error(error: OSError, path: Path, then: str = RESUME) -> RackscanError:
     """What a failed write means to the person who can free the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason, mend = "the disk is full", "free space"
@@ -52,6 +58,4 @@ def disk_error(error: OSError, path: Path) -> RackscanError:
         reason, mend = "the folder may not be written to", "make it writable"
     else:
         reason, mend = f"the disk failed ({error.strerror or error})", "check the disk"
-    return RackscanError(
-        f"{path}: {reason}; everything acknowledged before is kept; {mend}, then run `rackscan resume`"
-    )
+    return RackscanError(f"{path}: {reason}; {then.format(mend=mend)}")

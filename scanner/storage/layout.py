@@ -7,6 +7,7 @@ import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,26 +54,28 @@ def read_layout(layout_csv: Path) -> list[LaidOut]:
 def _tiles(layout_csv: Path, rows: list[tuple[int, dict[str, str | None]]]) -> list[LaidOut]:
     tiles: list[LaidOut] = []
     problems: list[Problem] = []
-    seen: set[str] = set()
+    seen: dict[Path, str] = {}
     for line, row in rows:
         name = (row["file"] or "").strip()
+        file = (layout_csv.parent / name).resolve()
         at = [_number(row[axis]) for axis in ("x_px", "y_px")]
-        bad = _complaint(name, at, seen)
+        bad = _complaint(name, at, seen.get(file))
         if bad:
             problems.append(Problem(bad, "correct the line", file=str(layout_csv), line=line))
         else:
             tiles.append(LaidOut(name, layout_csv.parent / name, Point(at[0], at[1])))
-        seen.add(name)
+        seen.setdefault(file, name)
     if problems:
         raise BadInput(problems)
     return tiles
 
 
-def _complaint(name: str, at: list[float], seen: set[str]) -> str:
+def _complaint(name: str, at: list[float], listed_as: str | None) -> str:
+    """What is wrong with a line; ``listed_as`` is how an earlier line names the same file."""
     if not name:
         return "names no file"
-    if name in seen:
-        return f"lists {name} a second time"
+    if listed_as is not None:
+        return f"lists {name} a second time" + ("" if listed_as == name else f", before as {listed_as}")
     return "" if all(math.isfinite(v) and abs(v) < 1e9 for v in at) else f"{name} has no usable x_px and y_px"
 
 
@@ -90,7 +93,7 @@ def read_tile(file: Path) -> Pixels:
         BadInput: where it cannot be decoded or has another pixel format.
     """
     try:
-        pixels = tifffile.imread(file, key=0) if file.suffix.lower() in TIFF else _decoded(file)
+        pixels = _first_page(file) if file.suffix.lower() in TIFF else _decoded(file)
     except (OSError, ValueError, IndexError, RuntimeError, tifffile.TiffFileError, cv2.error) as error:
         raise BadInput.one(f"cannot be read: {error}", "replace the file", file=str(file)) from error
     if pixels.ndim == 3 and pixels.shape[0] == 3 and pixels.shape[2] != 3:
@@ -102,6 +105,16 @@ def read_tile(file: Path) -> Pixels:
         what = f"holds {pixels.shape} of {pixels.dtype}"
         raise BadInput.one(what, "give gray or RGB tiles of 8 or 16 bits", file=str(file))
     return np.ascontiguousarray(pixels)
+
+
+def _first_page(file: Path) -> Any:  # whatever it holds; looked at by the caller
+    """Some decoders fill in what a file cut short lacks, so its length is looked at first."""
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if max(ends, default=0) > tiff.filehandle.size:
+            raise ValueError("the file ends before its pixels do")
+        return np.asarray(page.asarray())
 
 
 def _decoded(file: Path) -> Pixels:

@@ -10,6 +10,7 @@ from pydantic import Field
 from scanner.model.base import Value
 from scanner.model.events import Json
 
+VERSION = 1  # of what stands under ``rackscan``; raised when an older rackscan would misread an image
 SHARD_PX = 2048
 CHUNK_PX = 512
 SMALLEST_PX = 512
@@ -114,7 +115,7 @@ def group_metadata(
         ],
         "metadata": {"method": "cv2.resize, INTER_AREA: mean of 2 × 2, rounded half up", "version": "1"},
     }
-    rackscan = {**facts, "image": spec.model_dump(mode="json")}
+    rackscan = {"version": VERSION, **facts, "image": spec.model_dump(mode="json")}
     ome = {"version": "0.5", "multiscales": [multiscale], "omero": _omero(spec)}
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "rackscan": rackscan}}
 

@@ -5,6 +5,7 @@ Nothing that was written is ever rewritten, and the shape of an image never chan
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.events import Json
 from scanner.storage.atomic import is_temporary, write_atomic
-from scanner.storage.ngff import ImageSpec, array_metadata, group_metadata, level_sizes
+from scanner.storage.ngff import VERSION, ImageSpec, array_metadata, group_metadata, level_sizes
 
 Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 Key: TypeAlias = tuple[int, int, int, int]
@@ -64,15 +65,18 @@ class PyramidStore:
         """An existing image of ours, to read or to go on writing.
 
         Raises:
+            BadInput: where a newer rackscan wrote it.
             DamagedRun: where it is none, or its metadata contradict themselves.
         """
         try:
-            spec = ImageSpec.model_validate(_read_json(path / "zarr.json")["attributes"]["rackscan"]["image"])
+            said = _read_json(path / "zarr.json")["attributes"]["rackscan"]
+            refuse_newer(path, said.get("version", VERSION))
+            spec = ImageSpec.model_validate(said["image"])
             sizes = level_sizes(spec.width_px, spec.height_px)
             arrays = [
                 _array(path / str(level), array_metadata(spec, size)) for level, size in enumerate(sizes)
             ]
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
             raise DamagedRun(f"{path} is not an image of rackscan: {error}") from error
         return cls(path, spec, arrays)
 
@@ -115,6 +119,12 @@ class PyramidStore:
         """
         while self._writing:
             self._wait(next(iter(self._writing)))
+
+    def abandon(self) -> None:
+        """Wait for what is being written, whatever comes of it: only then can the image's folder be removed."""
+        while self._writing:
+            with suppress(RackscanError):
+                self._wait(next(iter(self._writing)))
 
     def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
         """Is this block on disk? A block where no tile shows never is."""
@@ -202,6 +212,17 @@ class PyramidStore:
                 f"{where} could not be written: {error}. Make room and resume the run"
             ) from error
         self._written.append(key)
+
+
+def refuse_newer(path: Path, version: object) -> None:
+    """Whatever a newer rackscan wrote may mean something else: it is not opened at all.
+
+    Raises:
+        BadInput: ``version``, as the image says it, is not one that is known here.
+    """
+    if not isinstance(version, int) or version > VERSION:
+        what = f"was written by a newer rackscan (image version {version}, this one knows {VERSION})"
+        raise BadInput.one(what, "open it with that rackscan", file=str(path))
 
 
 def _array(path: Path, metadata: dict[str, Json], create: bool = False) -> "ts.TensorStore":

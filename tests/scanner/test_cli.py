@@ -11,6 +11,7 @@ import pytest
 
 from scanner import cli
 from scanner.errors import BadInput
+from scanner.model.extras import missing_extra
 from scanner.model.report import Outcome, RunResult, SlideResult, Verdict
 
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
@@ -21,6 +22,7 @@ COMMANDS = [
     "verify",
     "focus",
     "stitch",
+    "export",
     "detect",
     "train",
     "evaluate",
@@ -141,8 +143,8 @@ def test_only_excluded_slides_and_empty_slots_need_nobody(slides: list[SlideResu
 
 
 def test_a_missing_extra_is_named_with_its_command() -> None:
-    problem = cli.missing_extra(ModuleNotFoundError("no", name="torch.nn"))
+    problem = missing_extra(ModuleNotFoundError("no", name="torch.nn"))
     assert problem is not None
     assert "[torch]" in problem.mend
-    assert cli.missing_extra(ModuleNotFoundError("no", name="scanner.gone")) is None
-    assert cli.missing_extra(ValueError("no")) is None
+    assert missing_extra(ModuleNotFoundError("no", name="scanner.gone")) is None
+    assert missing_extra(ValueError("no")) is None

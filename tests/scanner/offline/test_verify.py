@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -165,6 +165,17 @@ def test_an_image_that_breaks_the_format_is_found(finished_run: "WrittenRun") ->
     path = finished_run.folder.slide(SLIDE).image / "zarr.json"
     rewrite_json(path, lambda group: group.update(attributes={"ome": {"version": "0.5"}}))
     assert checks(finished_run.root) == {"image"}
+
+
+def test_an_image_of_a_newer_rackscan_is_told(finished_run: "WrittenRun") -> None:
+    path = finished_run.folder.slide(SLIDE).image / "zarr.json"
+
+    def renew(group: dict[str, Any]) -> None:
+        group["attributes"]["rackscan"]["version"] = 2
+
+    rewrite_json(path, renew)
+    (problem,) = verify(finished_run.root).problems
+    assert (problem.check, "written by a newer rackscan" in problem.detail) == ("image", True)
 
 
 def test_an_image_that_the_report_names_and_nobody_finds_is_found(finished_run: "WrittenRun") -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.tile import Pixels
 from scanner.storage.ngff import ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
+from tests.scanner.storage.test_atomic import small_files_only
 
 ROOT = Path(__file__).parents[3]
 SPEC = ImageSpec(
@@ -224,3 +226,36 @@ def test_after_a_kill_every_block_is_whole_or_absent_and_the_image_opens(tmp_pat
     store.write(0, 9, 1, block(6))
     store.complete({})
     validate(path)
+
+
+@pytest.mark.parametrize("version", [2, "2", 1.5])
+def test_an_image_of_a_newer_rackscan_is_refused_whatever_else_it_holds(
+    tmp_path: Path, version: object
+) -> None:
+    PyramidStore.create(tmp_path / "x", SPEC)
+    group = json.loads((tmp_path / "x" / "zarr.json").read_text())
+    group["attributes"]["rackscan"] |= {"version": version, "image": "another shape"}
+    (tmp_path / "x" / "zarr.json").write_text(json.dumps(group))
+    with pytest.raises(BadInput, match=r"x: was written by a newer rackscan"):
+        PyramidStore.open(tmp_path / "x")
+
+
+def test_an_image_from_before_versions_opens(tmp_path: Path) -> None:
+    PyramidStore.create(tmp_path / "x", SPEC)
+    group = json.loads((tmp_path / "x" / "zarr.json").read_text())
+    assert group["attributes"]["rackscan"].pop("version") == 1
+    (tmp_path / "x" / "zarr.json").write_text(json.dumps(group))
+    assert PyramidStore.open(tmp_path / "x").spec == SPEC
+
+
+def test_an_abandoned_image_writes_no_more_whatever_failed(tmp_path: Path) -> None:
+    store = PyramidStore.create(tmp_path / "x", SPEC)
+    places = [(0, row, col) for row in range(2) for col in range(2) if store.exists(0, row, col)]
+    with small_files_only():
+        for place in places:
+            store.write(*place, block(3))
+        store.abandon()
+    store.flush()
+    assert store.written() == []
+    shutil.rmtree(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
