@@ -5,7 +5,7 @@ Seeded: cells on a pale ground over a share of the canvas, white noise, tiles of
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """``tiles`` (n, side, side, 3) uint8; tile k lies at ``placed[k]``; ``bank`` tiles are told apart, then again."""
+    """``tiles`` (n, side, side, 3) uint8, used over again where there are more places; tile k lies at ``placed[k]``."""
 
     canvas: Canvas
     lattice: Lattice
@@ -41,8 +41,14 @@ class Workload:
         return tile_px
 
     def owned(self, placed: Placed) -> list[Box]:
-        """The pixels of the canvas that a tile shows."""
-        return self.lattice.owned((placed.row, placed.col), self.canvas.box)
+        """The pixels of the canvas that a tile shows: its cell's, and at the rim those of the cells beyond."""
+        last = self.placed[-1].row, max(p.col for p in self.placed)
+        rows, cols = (
+            [at, *([-1] if at == 0 else []), *([at + 1] if at == end else [])]
+            for at, end in zip((placed.row, placed.col), last, strict=True)
+        )
+        cells = itertools.product(rows, cols)
+        return [box for cell in cells for box in self.lattice.owned(cell, self.canvas.box)]
 
     def touch(self) -> None:
         """Have every page of the tiles in memory: a camera's buffer is there already."""
@@ -78,18 +84,30 @@ def strip(cols: int, rows: int, tile_px: int = 1024, bank: int = 24) -> Workload
     return workload(size, (rows, cols), tile_px, bank)
 
 
+def grainy(canvas_px: int, tile_px: int = 1024, bank: int = 7) -> Workload:
+    """A square canvas under tiles of noise alone, which are quickly made: for what happens to a store, not how fast."""
+    step = round(tile_px * (1 - OVERLAP))
+    count = 1 + -(-(canvas_px - tile_px) // step)
+    bare = workload((canvas_px, canvas_px), (count, count), tile_px, 0)
+    tiles = np.random.default_rng(SEED).integers(200, 250, (bank, tile_px, tile_px, 3), dtype=np.uint8)
+    return replace(bare, tiles=tiles)
+
+
 def workload(
     canvas_px: tuple[int, int], grid: tuple[int, int], tile_px: int, bank: int | None = None
 ) -> Workload:
-    """Tiles of ``grid`` (rows, columns) over a canvas of (w, h) px; made once, kept in shared memory."""
+    """Tiles of ``grid`` (rows, columns) over a canvas of (w, h) px; made once, kept in shared memory.
+
+    With a ``bank`` only so many of them are different, one after the other.
+    """
     step = round(tile_px * (1 - OVERLAP))
     lattice = Lattice(Point(0, 0), Point(step, 0), Point(0, step), (tile_px, tile_px))
     rng = np.random.default_rng(SEED)
     cells = list(serpentine(itertools.product(range(grid[0]), range(grid[1]))))
     placed = tuple(_jittered(k, cell, lattice, rng) for k, cell in enumerate(cells))
     canvas = Canvas(*canvas_px, 3, np.dtype(np.uint8))
-    different = min(bank or len(placed), len(placed))
-    tiles = _kept(canvas_px, placed[:different], tile_px)
+    different = len(placed) if bank is None else min(bank, len(placed))
+    tiles = _kept(canvas_px, placed[:different], tile_px) if different else np.empty((0, 0, 0, 3), np.uint8)
     return Workload(canvas, lattice, tiles, placed)
 
 
