@@ -220,11 +220,15 @@ def _anonymous() -> int:
 
 
 def main(name: str, canvas: str, out: str) -> None:
-    """``canvas`` is its side in px, or COLUMNSxROWS of 1024 px tiles."""
+    """One writer, in this process."""
     cv2.setNumThreads(1)
+    print(json.dumps(measured(WRITERS[name], Path(out), load_of(canvas))))
+
+
+def load_of(canvas: str) -> Workload:
+    """A canvas by its side in px, or by COLUMNSxROWS of 1024 px tiles."""
     cols, _, rows = canvas.partition("x")
-    load = strip(int(cols), int(rows)) if rows else square(int(cols))
-    print(json.dumps(measured(WRITERS[name], Path(out), load)))
+    return strip(int(cols), int(rows)) if rows else square(int(cols))
 
 
 if __name__ == "__main__":
