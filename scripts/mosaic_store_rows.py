@@ -133,7 +133,7 @@ def _seconds(folder: Path, canvas_px: int) -> float:
     return time.perf_counter() - began
 
 
-def _started(folder: Path, canvas_px: int, pace_s: float) -> "subprocess.Popen[str]":
+def _started(folder: Path, canvas_px: int, pace_s: float, *how: str) -> "subprocess.Popen[str]":
     """A writer that is about to begin."""
     asked = [
         sys.executable,
@@ -143,6 +143,7 @@ def _started(folder: Path, canvas_px: int, pace_s: float) -> "subprocess.Popen[s
         str(folder),
         str(canvas_px),
         str(pace_s),
+        *how,
     ]
     writer = subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -199,7 +200,7 @@ def looked_at(scratch: Path, truth: Path, reads: int, canvas_px: int, pace_s: fl
     while total["reads"] < reads:
         folder, number = scratch / f"read-{number}", number + 1
         folder.mkdir()
-        writer = _started(folder, canvas_px, pace_s)
+        writer = _started(folder, canvas_px, pace_s, "wait")
         asked = [
             "-m",
             "scripts.mosaic_store_writer",

@@ -1,6 +1,6 @@
 """How does an image grow that is killed, or looked at, while it does? One process writes it, and one reads it.
 
-``write FOLDER CANVAS_PX PACE_S`` begins or goes on with FOLDER/image.ome.zarr and FOLDER/run.sqlite by the product's
+``write FOLDER CANVAS_PX PACE_S [wait]`` begins or goes on with FOLDER/image.ome.zarr and FOLDER/run.sqlite by the product's
 own mosaic, sheet, pyramid, store and ledger; ``read FOLDER TRUTH MOST`` reads places at random through zarr-python.
 """
 
@@ -28,10 +28,11 @@ SLIDE = "1-store"
 BOOKED_EVERY = 4  # tiles
 WINDOW_PX = 512
 READY = "ready"
+LOOKING = "looking"
 
 
-def write(folder: Path, canvas_px: int, pace_s: float) -> None:
-    """All tiles, or those that are missing; says ``ready`` before the first."""
+def write(folder: Path, canvas_px: int, pace_s: float, watched: bool = False) -> None:
+    """All tiles, or those that are missing; says ``ready`` before the first, and waits where a reader is to come."""
     load, path = grainy(canvas_px), folder / "image.ome.zarr"
     store = opened(path, load)
     with Ledger.open(folder / "run.sqlite", create=True) as ledger:
@@ -45,6 +46,8 @@ def write(folder: Path, canvas_px: int, pace_s: float) -> None:
                 sheet.draw(block, mosaic.strokes(block))
 
         print(READY, flush=True)
+        while watched and not (folder / LOOKING).exists():
+            time.sleep(0.05)
         rows, cols = (1 + max(at) for at in zip(*((p.row, p.col) for p in load.placed), strict=True))
         inside = set(itertools.product(range(rows), range(cols)))
         around = set(itertools.product(range(-2, rows + 2), range(-2, cols + 2)))
@@ -73,6 +76,7 @@ def read(folder: Path, truth: Path, most: int) -> None:
     """Windows at random levels and places until the image is complete; prints what was seen of them."""
     group, whole = zarr.open_group(folder / "image.ome.zarr", mode="r"), zarr.open_group(truth, mode="r")
     levels: Any = len(list(group.array_keys()))
+    (folder / LOOKING).touch()
     rng, seen = np.random.default_rng(), {"reads": 0, "errors": 0, "mixed": 0, "final": 0}
     while seen["reads"] < most and not _complete(folder / "image.ome.zarr"):
         level = str(rng.integers(levels))
@@ -107,7 +111,7 @@ def _complete(path: Path) -> bool:
 def main(what: str, folder: str, *said: str) -> None:
     """See the module."""
     if what == "write":
-        write(Path(folder), int(said[0]), float(said[1]))
+        write(Path(folder), int(said[0]), float(said[1]), watched="wait" in said)
     else:
         read(Path(folder), Path(said[0]), int(said[1]))
 
