@@ -1,7 +1,8 @@
 """How does an image grow that is killed, or looked at, while it does? One process writes it, and one reads it.
 
 ``write FOLDER CANVAS_PX PACE_S [wait]`` begins or goes on with FOLDER/image.ome.zarr and FOLDER/run.sqlite by the
-product's own mosaic, sheet, pyramid, store and ledger; ``read FOLDER TRUTH MOST`` reads places at random through zarr-python.
+product's own mosaic, sheet, pyramid, store and ledger; ``read FOLDER TRUTH MOST`` reads places at random through
+zarr-python.
 """
 
 import itertools
