@@ -216,6 +216,27 @@ class AcquisitionSpec(Value):
     arrival_tolerance_um: Positive = 5.0
 
 
+class StorageMode(StrEnum):
+    """``lossless`` to the last bit, or ``noise-limited``: rounded by no more than the camera's noise at each level."""
+
+    LOSSLESS = "lossless"
+    NOISE_LIMITED = "noise-limited"
+
+
+class StorageCodec(StrEnum):
+    """``lz4`` (blosc with bit shuffle) costs least; ``zstd`` is smaller, and more programs can read it."""
+
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+
+
+class StorageSpec(Value):
+    """How the images of a slide are kept on disk."""
+
+    mode: StorageMode = StorageMode.LOSSLESS
+    codec: StorageCodec = StorageCodec.LZ4
+
+
 class Measured(Value, Generic[T]):
     """A value the machine measured itself: when, how, how sure, until when it may be used."""
 
@@ -308,6 +329,7 @@ class Profile(Value):
     slide: SlidePlace
     acquisition: AcquisitionSpec = AcquisitionSpec()
     focus: FocusSpec = FocusSpec()
+    storage: StorageSpec = StorageSpec()
     measured: MeasuredValues = MeasuredValues()
 
     @model_validator(mode="after")

@@ -210,15 +210,12 @@ def _shifted(found: _Found, by: Point) -> _Found:
 def _write_whole(out: Path, found: dict[int, _Found], road: _Road) -> Lattice:
     """The image and its table, or neither; which tile owns which part."""
     placed = [f.placed for f in found.values()]
-    store: PyramidStore | None = None
     try:
         store = PyramidStore.create(out, _spec(out.name, placed, road))
         lattice = _write(store, placed, road)
         write_atomic(positions_file(out), _positions(road.listed, found))
         store.complete({"tiles": len(found), "missing": len(road.listed) - len(found)})
     except BaseException as error:
-        if store is not None:
-            store.abandon()
         shutil.rmtree(out, ignore_errors=True)
         if isinstance(error, RackscanError) and not isinstance(error, BadInput):
             again = "nothing was left behind; make room and run the command again"
@@ -252,7 +249,6 @@ def _write(store: PyramidStore, placed: Sequence[Placed], road: _Road) -> Lattic
     for row, col in _settled(mosaic, placed):
         for block in pyramid.add(row, col, mosaic.draw((row, col), road.tiles)):
             store.write(block.level, block.row, block.col, block.pixels)
-    store.flush()
     return lattice
 
 

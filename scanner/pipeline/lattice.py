@@ -28,6 +28,11 @@ class Box:
         """Does it hold no pixel?"""
         return self.x1 <= self.x0 or self.y1 <= self.y0
 
+    @property
+    def area(self) -> int:
+        """How many pixels it holds."""
+        return 0 if self.empty else (self.x1 - self.x0) * (self.y1 - self.y0)
+
     def cut(self, other: "Box") -> "Box":
         """What both share."""
         x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)

@@ -24,6 +24,8 @@ Cut: TypeAlias = Callable[[int, slice, slice], Pixels]
 """Some rows and columns of a tile: what lies on disk need not be read and corrected whole for a corner of it."""
 Strokes: TypeAlias = "list[tuple[Placed, list[Box]]]"
 """Which tile shows which boxes (mosaic px) of a block."""
+Sheet: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+"""(channels, side, side) of a block, pixel by pixel in memory, as cameras give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,8 @@ class Mosaic:
                     self._settled.setdefault(near, None)
         return self._check(open_blocks)
 
-    def draw(self, block: BlockId, pixels: Fetch) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
-        """(channels, 2048, 2048) of a finished block, or None where no tile shows in it.
+    def draw(self, block: BlockId, pixels: Fetch) -> Sheet | None:
+        """(channels, 2048, 2048) of a finished block, or None where no tile shows in it; the next is drawn over it.
 
         ``pixels`` gives a tile's upright, corrected pixels, (h, w) or (h, w, 3).
         """
@@ -126,23 +128,22 @@ class Mosaic:
         """Which tiles show where in a finished block; it is asked for once, whatever is painted by it."""
         return list(self._strokes(block))
 
-    def paint(
-        self, block: BlockId, strokes: Strokes, cut: Cut
-    ) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
+    def paint(self, block: BlockId, strokes: Strokes, cut: Cut) -> Sheet | None:
         """As ``draw``, of what ``strokes`` said of this block and parts of tiles."""
         if not strokes:
             return None
-        sheet, corner = self._white_sheet(), self._canvas.block_box(block)
+        sheet, corner = self._clean_sheet(strokes), self._canvas.block_box(block)
         for placed, boxes in strokes:
             _paint(sheet, corner, partial(cut, placed.tile), placed, boxes)
-        return _planar(sheet)
+        return sheet.transpose(2, 0, 1)
 
-    def _white_sheet(self) -> Pixels:
+    def _clean_sheet(self, strokes: Strokes) -> Pixels:
         """The one sheet that every block is drawn on: fresh memory costs more than the drawing."""
+        side = self._canvas.block_px
         if self._sheet is None:
-            side = self._canvas.block_px
             self._sheet = np.empty((side, side, self._canvas.channels), self._canvas.dtype)
-        self._sheet.fill(self._canvas.fill)
+        if sum(box.area for _, boxes in strokes for box in boxes) < side * side:
+            self._sheet.fill(self._canvas.fill)
         return self._sheet
 
     def unneeded(self) -> list[int]:
@@ -259,10 +260,3 @@ def _keys(part: float) -> NDArray[np.float32]:
     near = 1.5 * t**3 - 2.5 * t**2 + 1
     far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
     return np.where(t <= 1, near, far).astype(np.float32)
-
-
-def _planar(sheet: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(h, w, channels) as contiguous (channels, h, w)."""
-    planes = np.empty((sheet.shape[2], *sheet.shape[:2]), sheet.dtype)
-    cv2.split(sheet, list(planes))
-    return planes

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LevelBlock:
-    """A finished block (channels, side, side) of a level, ready to be stored."""
+    """A finished block (channels, side, side) of a level, ready to be stored; good until the next one is added."""
 
     level: int
     row: int
@@ -66,6 +66,8 @@ class Pyramid:
         self._fill = fill
         self._stored = stored
         self._parents: dict[tuple[int, int, int], _Parent] = {}
+        self._spare: list[Block] = []  # fresh memory costs as much as halving a block into it
+        self._given: list[Block] = []
         self._carry = carried or self._blocks(0)[1] // 2 + 3
 
     def add(self, row: int, col: int, pixels: Shown) -> Iterator[LevelBlock]:
@@ -73,6 +75,8 @@ class Pyramid:
 
         Yields it where it has pixels, and every parent that it finishes and that is not stored yet.
         """
+        self._spare += self._given
+        self._given = []
         for level in range(len(self._sizes)):
             if isinstance(pixels, np.ndarray):
                 yield LevelBlock(level, row, col, pixels)
@@ -104,17 +108,27 @@ class Pyramid:
             return "stored"
         for child in sorted(parent.unread):
             self._draw(parent, *child, self._stored.block(level - 1, *child))
+        self._given += [] if parent.pixels is None else [parent.pixels]
         return parent.pixels
 
     def _draw(self, parent: _Parent, row: int, col: int, child: Block) -> None:
         """Half of the child's pixels into its quadrant."""
         half = self._block_px // 2
         if parent.pixels is None:
-            parent.pixels = np.full(child.shape, self._fill, child.dtype)
+            parent.pixels = self._white(child)
         y, x = (row % 2) * half, (col % 2) * half
-        for target, plane in zip(parent.pixels, child, strict=True):
-            target[y : y + half, x : x + half] = cv2.resize(plane, (half, half), interpolation=cv2.INTER_AREA)
+        halved = cv2.resize(_by_pixel(child), (half, half), interpolation=cv2.INTER_AREA)
+        _by_pixel(parent.pixels)[y : y + half, x : x + half] = halved.reshape(half, half, -1)
         parent.drawn.add((row, col))
+
+    def _white(self, like: Block) -> Block:
+        """(channels, side, side), pixel by pixel in memory."""
+        if self._spare:
+            block = self._spare.pop()
+            block.fill(self._fill)
+            return block
+        fresh = np.full((*like.shape[1:], like.shape[0]), self._fill, like.dtype)
+        return cast(Block, fresh.transpose(2, 0, 1))
 
     def _shed(self) -> None:
         """Drop the pixels of the parents that waited longest; they are read back when their last child comes."""
@@ -122,6 +136,7 @@ class Pyramid:
         for parent in drawn[: -self._carry]:
             parent.unread |= parent.drawn
             parent.drawn = set()
+            self._spare += [] if parent.pixels is None else [parent.pixels]
             parent.pixels = None
 
     def _exists(self, level: int, row: int, col: int) -> bool:
@@ -137,3 +152,8 @@ class Pyramid:
     def _blocks(self, level: int) -> tuple[int, int]:
         w, h = self._sizes[level]
         return -(-h // self._block_px), -(-w // self._block_px)
+
+
+def _by_pixel(block: Block) -> Block:
+    """(side, side, channels) of a block."""
+    return block.transpose(1, 2, 0)

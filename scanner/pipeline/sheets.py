@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from scanner.model.events import Kind
 from scanner.pipeline.mosaic import BlockId, Strokes
 from scanner.pipeline.pyramid import Block, Pyramid, Shown
+from scanner.pipeline.rounding import round_into, rounder
 from scanner.storage.facts import IMAGE, BlockFact
 from scanner.storage.hashes import file_hash
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 
 Paint = Callable[[BlockId, Strokes], Block | None]
-"""A finished block (channels, side, side) of a picture, or None where no tile shows in it."""
+"""A finished block (channels, side, side) of a picture, or None where no tile shows in it; it may be changed."""
 
 
 class Sheet:
@@ -39,20 +40,27 @@ class Sheet:
         self._z = layer or 0
         spec = store.spec
         self._pyramid = Pyramid(store.sizes, spec.shard_px, spec.fill, _Plane(store, self._z), carried)
+        self._levels = rounder(spec.storage.rounding, spec.dtype)
         self._written: list[tuple[int, int, int]] = []
 
     def draw(self, block: BlockId, strokes: Strokes) -> None:
         """A block of level 0 that no tile will change any more, and what follows from it."""
         if not self.store.exists(0, *block):
             return
-        shown: Shown = "stored" if self.store.has(0, *block, self._z) else self._paint(block, strokes)
+        shown: Shown = "stored" if self.store.has(0, *block, self._z) else self._painted(block, strokes)
         for made in self._pyramid.add(*block, shown):
             self.store.write(made.level, made.row, made.col, made.pixels, self._z)
             self._written.append((made.level, made.row, made.col))
 
+    def _painted(self, block: BlockId, strokes: Strokes) -> Block | None:
+        """As it is stored: what stands above it is the mean of just that."""
+        pixels = self._paint(block, strokes)
+        if pixels is not None and self._levels is not None:
+            round_into(pixels, self._levels)
+        return pixels
+
     def book(self, ledger: Ledger, slide_id: str) -> None:
         """What is on disk becomes a fact, before any frame it was made of may go."""
-        self.store.flush()
         for block in self._written:
             self._book(ledger, slide_id, block)
         self._written = []

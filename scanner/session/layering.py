@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scanner.model.events import Json
 from scanner.model.profile import FocusSpec, FocusStrategy
+from scanner.model.rounding import Stored
 from scanner.model.tile import Pixels
 from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.flat_field import Correction, upright
@@ -27,7 +28,10 @@ from scanner.storage.run_folder import SlidePaths
 
 @dataclass(frozen=True, slots=True)
 class Slide:
-    """What the images of one slide are made of. ``frames`` gives the sharpest plane and the layers of a tile."""
+    """What the images of one slide are made of, and how they are kept.
+
+    ``frames`` gives the sharpest plane and the layers of a tile.
+    """
 
     name: str
     paths: SlidePaths
@@ -36,11 +40,12 @@ class Slide:
     frames: RecentFrames
     fused: FusedSpool
     correction: Correction
+    stored: Stored
 
 
 def begin_image(slide: Slide) -> PyramidStore:
     """The slide's own image, begun or gone on with."""
-    spec = image_spec(slide.frame, slide.name)
+    spec = image_spec(slide.frame, slide.name, slide.stored)
     if slide.focus.strategy is FocusStrategy.Z_STACK:
         layers = {"layers": slide.focus.layers, "layer_um": slide.focus.layer_step_um}
         return opened(slide.paths.image, spec.model_copy(update=layers), _said_of_layers(slide.focus))
@@ -88,7 +93,8 @@ def _painted(mosaic: Mosaic, cut: Cut) -> Callable[[BlockId, Strokes], Pixels | 
 
 
 def _begin_fused(slide: Slide) -> tuple[PyramidStore, PyramidStore]:
-    spec = image_spec(slide.frame, slide.name)
+    """To the last bit: a mean of planes is quieter than the camera, and heights are no pixels."""
+    spec = image_spec(slide.frame, slide.name, Stored(codec=slide.stored.codec))
     coarser = {
         "width_px": max(1, spec.width_px // HEIGHT_BIN_PX),
         "height_px": max(1, spec.height_px // HEIGHT_BIN_PX),
@@ -119,7 +125,7 @@ def _said_of_layers(focus: FocusSpec) -> dict[str, Json]:
     return {"focus": {"strategy": focus.strategy.value, "layer_offsets_um": list(focus.layer_offsets_um)}}
 
 
-def image_spec(frame: MosaicFrame, name: str) -> ImageSpec:
+def image_spec(frame: MosaicFrame, name: str, stored: Stored | None = None) -> ImageSpec:
     """A slide's image of one plane."""
     canvas = frame.canvas
     return ImageSpec(
@@ -130,6 +136,7 @@ def image_spec(frame: MosaicFrame, name: str) -> ImageSpec:
         channels=canvas.channels,
         um_per_px=frame.um_per_px,
         origin_um=frame.slide_to_mosaic.inverse().offset,
+        storage=stored or Stored(),
     )
 
 

@@ -30,6 +30,7 @@ from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
 from scanner.session.request import Search
+from scanner.session.storing import storing
 from scanner.session.telling import Teller
 from scanner.storage.facts import TileFinishedFact, tile_key
 from scanner.storage.fused import FusedSpool
@@ -178,7 +179,9 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
     frames = RecentFrames(desk.spool, name, correction, ROWS_KEPT * (width + 4))
     fused = FusedSpool(desk.folder.fused)
-    made = Slide(name, desk.folder.slide(name), frame, desk.profile.focus, frames, fused, correction)
+    paths = desk.folder.slide(name)
+    stored, items = storing(desk.profile, correction, paths.image, items)
+    made = Slide(name, paths, frame, desk.profile.focus, frames, fused, correction, stored)
     store = begin_image(made)
     with Ledger.open(desk.folder.ledger) as ledger:
         package = desk.search.package

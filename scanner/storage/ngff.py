@@ -9,11 +9,15 @@ from pydantic import Field
 
 from scanner.model.base import Value
 from scanner.model.events import Json
+from scanner.model.profile import StorageCodec
+from scanner.model.rounding import Stored
 
-VERSION = 1  # of what stands under ``rackscan``; raised when an older rackscan would misread an image
 SHARD_PX = 2048
 CHUNK_PX = 512
 SMALLEST_PX = 512
+BLOSC_LEVEL = 4
+ZSTD_LEVEL = 1
+FORMAT = 1  # of what stands under ``rackscan``; a program reads its own and older ones
 COLOURS = (("Red", "FF0000"), ("Green", "00FF00"), ("Blue", "0000FF"))
 
 
@@ -31,7 +35,8 @@ class ImageSpec(Value):
     ``origin_um`` is the slide µm of the outer corner of its first pixel; ``channels`` 3 (red, green, blue) or 1;
     ``um_per_px`` None: nobody knows, and the image counts in pixels; ``layers`` the number of z planes, None for an
     image without a z axis, ``layer_um`` their distance, the middle one at 0. ``shard_px`` is the side of a block. A
-    map of numbers (float32) is NaN where nothing is known; ``shown`` is the range that a viewer begins with.
+    map of numbers (float32) is NaN where nothing is known; ``shown`` is the range that a viewer begins with;
+    ``storage`` says how its blocks are kept.
     """
 
     name: str
@@ -45,6 +50,7 @@ class ImageSpec(Value):
     layer_um: float = Field(default=1.0, gt=0)
     shard_px: int = Field(default=SHARD_PX, ge=16, exclude_if=lambda side: side == SHARD_PX)
     shown: tuple[float, float] | None = Field(default=None, exclude_if=lambda shown: shown is None)
+    storage: Stored = Stored()
 
     @property
     def fill(self) -> int | float:
@@ -67,11 +73,14 @@ class ImageSpec(Value):
         return [self.channels, *planes, size[1], size[0]]
 
 
+def chunk_px(spec: ImageSpec) -> int:
+    """The side of what is encoded, and decoded, at once."""
+    return min(CHUNK_PX, spec.shard_px)
+
+
 def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Any]:
-    """A level's zarr.json: chunks of 512² in shards of 2048² with all channels, blosc lz4 with bit shuffle."""
-    planes = [] if spec.layers is None else [1]
-    item, chunk_px = np.dtype(spec.dtype).itemsize, min(CHUNK_PX, spec.shard_px)
-    blosc = {"cname": "lz4", "clevel": 4, "shuffle": "bitshuffle", "typesize": item}
+    """A level's zarr.json: chunks of 512² in shards of 2048² with all channels."""
+    planes, item = [] if spec.layers is None else [1], np.dtype(spec.dtype).itemsize
     endian = {"configuration": {"endian": "little"}} if item > 1 else {}
     return {
         "shape": spec.shape(size),
@@ -86,8 +95,8 @@ def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Any]:
             {
                 "name": "sharding_indexed",
                 "configuration": {
-                    "chunk_shape": [1, *planes, chunk_px, chunk_px],
-                    "codecs": [{"name": "bytes", **endian}, {"name": "blosc", "configuration": blosc}],
+                    "chunk_shape": [1, *planes, chunk_px(spec), chunk_px(spec)],
+                    "codecs": [{"name": "bytes", **endian}, _compression(spec.storage.codec, item)],
                     "index_codecs": [
                         {"name": "bytes", "configuration": {"endian": "little"}},
                         {"name": "crc32c"},
@@ -96,6 +105,13 @@ def array_metadata(spec: ImageSpec, size: tuple[int, int]) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _compression(codec: StorageCodec, item: int) -> dict[str, Any]:
+    if codec is StorageCodec.ZSTD:
+        return {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
+    blosc = {"cname": "lz4", "clevel": BLOSC_LEVEL, "shuffle": "bitshuffle", "typesize": item, "blocksize": 0}
+    return {"name": "blosc", "configuration": blosc}
 
 
 def group_metadata(
@@ -115,9 +131,21 @@ def group_metadata(
         ],
         "metadata": {"method": "cv2.resize, INTER_AREA: mean of 2 × 2, rounded half up", "version": "1"},
     }
-    rackscan = {"version": VERSION, **facts, "image": spec.model_dump(mode="json")}
+    image, stored = spec.model_dump(mode="json", exclude={"storage"}), spec.storage
+    kept = {"mode": stored.mode, **stored.model_dump(mode="json", exclude_none=True)}
+    rackscan = {"version": FORMAT, **facts, "image": image, "storage": kept}
     ome = {"version": "0.5", "multiscales": [multiscale], "omero": _omero(spec)}
     return {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome, "rackscan": rackscan}}
+
+
+def spec_of(rackscan: Mapping[str, Any]) -> ImageSpec:
+    """What was declared, from what stands under ``rackscan``.
+
+    Raises:
+        KeyError, ValueError: where it is nothing of ours, or contradicts itself.
+    """
+    kept = {name: said for name, said in rackscan.get("storage", {}).items() if name != "mode"}
+    return ImageSpec.model_validate({**rackscan["image"], "storage": kept})
 
 
 def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Any]]:

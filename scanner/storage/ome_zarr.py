@@ -5,7 +5,6 @@ Nothing that was written is ever rewritten, and the shape of an image never chan
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,18 +14,17 @@ from numpy.typing import NDArray
 
 from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.events import Json
-from scanner.storage.atomic import is_temporary, write_atomic
-from scanner.storage.ngff import VERSION, ImageSpec, array_metadata, group_metadata, level_sizes
+from scanner.storage.atomic import disk_error, is_temporary, replacing, write_atomic
+from scanner.storage.ngff import FORMAT, ImageSpec, array_metadata, group_metadata, level_sizes, spec_of
+from scanner.storage.shards import ShardEncoder
 
 Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
-Key: TypeAlias = tuple[int, int, int, int]
 
-IN_FLIGHT = 4  # blocks being encoded at once: 12 MB each for colour
 DEADLINE_S = 120.0
 
 
 class PyramidStore:
-    """An image on disk. Blocks are written asynchronously, a few at once; an error shows at the next call."""
+    """An image on disk. A block is whole on disk when ``write`` comes back, under its own name, by one rename."""
 
     def __init__(self, path: Path, spec: ImageSpec, arrays: "list[ts.TensorStore]") -> None:
         """Use ``create`` or ``open``."""
@@ -34,8 +32,7 @@ class PyramidStore:
         self.spec = spec
         self.sizes = level_sizes(spec.width_px, spec.height_px)
         self._arrays = arrays
-        self._writing: dict[Key, ts.WriteFutures] = {}
-        self._written: list[Key] = []
+        self._encoder: ShardEncoder | None = None
 
     @classmethod
     def create(cls, path: Path, spec: ImageSpec, facts: Mapping[str, Json] | None = None) -> "PyramidStore":
@@ -65,18 +62,18 @@ class PyramidStore:
         """An existing image of ours, to read or to go on writing.
 
         Raises:
-            BadInput: where a newer rackscan wrote it.
+            BadInput: a newer rackscan wrote it.
             DamagedRun: where it is none, or its metadata contradict themselves.
         """
         try:
-            said = _read_json(path / "zarr.json")["attributes"]["rackscan"]
-            refuse_newer(path, said.get("version", VERSION))
-            spec = ImageSpec.model_validate(said["image"])
+            rackscan = _read_json(path / "zarr.json")["attributes"]["rackscan"]
+            _refuse_newer(path, rackscan.get("version", 1))
+            spec = spec_of(rackscan)
             sizes = level_sizes(spec.width_px, spec.height_px)
             arrays = [
                 _array(path / str(level), array_metadata(spec, size)) for level, size in enumerate(sizes)
             ]
-        except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise DamagedRun(f"{path} is not an image of rackscan: {error}") from error
         return cls(path, spec, arrays)
 
@@ -87,44 +84,21 @@ class PyramidStore:
         return dict(found)
 
     def write(self, level: int, row: int, col: int, block: Block, z: int = 0) -> None:
-        """Store a block (channels, side, side); what lies beyond the canvas is cut. It must not change any more.
+        """Store a block (channels, side, side); what lies beyond the canvas is cut. It is not kept.
 
         Raises:
-            RackscanError: where this or an earlier block could not be written.
+            RackscanError: where the disk refuses; it names the file, and of the block nothing is there.
         """
-        while len(self._writing) >= IN_FLIGHT:
-            self._wait(next(iter(self._writing)))
-        target = self._arrays[level][self._region(level, row, col, z)]
-        h, w = target.shape[-2:]
-        self._writing[level, z, row, col] = target.write(
-            block[:, :h, :w], can_reference_source_data_indefinitely=True
-        )
-
-    def written(self) -> list[Key]:
-        """(level, z, row, col) of the blocks that have reached the disk since the last call, in order of writing.
-
-        Raises:
-            RackscanError: where one could not be written.
-        """
-        for key in [key for key, future in self._writing.items() if future.done()]:
-            self._wait(key)
-        written, self._written = self._written, []
-        return written
-
-    def flush(self) -> None:
-        """Wait until every block is on disk.
-
-        Raises:
-            RackscanError: where one could not be written.
-        """
-        while self._writing:
-            self._wait(next(iter(self._writing)))
-
-    def abandon(self) -> None:
-        """Wait for what is being written, whatever comes of it: only then can the image's folder be removed."""
-        while self._writing:
-            with suppress(RackscanError):
-                self._wait(next(iter(self._writing)))
+        if self._encoder is None:
+            self._encoder = ShardEncoder(self.spec)
+        width, height = self.sizes[level]
+        side, file = self.spec.shard_px, self.file(level, row, col, z)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, file) from error
+        with replacing(file) as temporary:
+            temporary.write_bytes(self._encoder(block[:, : height - row * side, : width - col * side]))
 
     def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
         """Is this block on disk? A block where no tile shows never is."""
@@ -152,8 +126,6 @@ class PyramidStore:
 
     def block(self, level: int, row: int, col: int, z: int = 0) -> Block:
         """(channels, side, side) of a block, white beyond the canvas."""
-        if (level, z, row, col) in self._writing:
-            self._wait((level, z, row, col))
         side = self.spec.shard_px
         whole = np.full((self.spec.channels, side, side), self.spec.fill, self.spec.dtype)
         part = self._read(level, self._region(level, row, col, z))
@@ -172,8 +144,7 @@ class PyramidStore:
         return whole
 
     def complete(self, facts: Mapping[str, Json]) -> None:
-        """Everything is written: wait for it, then say ``complete: true`` with some facts, by one rename."""
-        self.flush()
+        """Everything is written: say ``complete: true`` with some facts, by one rename."""
         group = _read_json(self.path / "zarr.json")
         group["attributes"]["rackscan"] |= {**facts, "complete": True}
         write_atomic(self.path / "zarr.json", json.dumps(group, indent=1))
@@ -202,27 +173,11 @@ class PyramidStore:
             raise DamagedRun(f"{self.path}: level {level} cannot be read: {error}") from error
         return found
 
-    def _wait(self, key: Key) -> None:
-        try:
-            self._writing.pop(key).result(timeout=DEADLINE_S)
-        except (ValueError, OSError, TimeoutError) as error:
-            level, _, row, col = key
-            where = f"{self.path}: block {row},{col} of level {level}"
-            raise RackscanError(
-                f"{where} could not be written: {error}. Make room and resume the run"
-            ) from error
-        self._written.append(key)
 
-
-def refuse_newer(path: Path, version: object) -> None:
-    """Whatever a newer rackscan wrote may mean something else: it is not opened at all.
-
-    Raises:
-        BadInput: ``version``, as the image says it, is not one that is known here.
-    """
-    if not isinstance(version, int) or version > VERSION:
-        what = f"was written by a newer rackscan (image version {version}, this one knows {VERSION})"
-        raise BadInput.one(what, "open it with that rackscan", file=str(path))
+def _refuse_newer(path: Path, version: object) -> None:
+    if not isinstance(version, int) or version > FORMAT:
+        what = f"was written by a newer rackscan: its format is {version}, and this one reads up to {FORMAT}"
+        raise BadInput.one(what, "open it with that version, or a later one", file=str(path))
 
 
 def _array(path: Path, metadata: dict[str, Json], create: bool = False) -> "ts.TensorStore":

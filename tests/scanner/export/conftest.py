@@ -71,7 +71,6 @@ def stored(  # one argument for each thing that an image can be
                     for one in plane
                 ]
             )
-    made.flush()
     if complete:
         made.complete({})
     return made

@@ -48,8 +48,11 @@ def outside() -> list[tuple[int, int]]:
 def drawn(
     m: Mosaic, blocks: Iterable[tuple[int, int]], tiles: dict[int, Placed]
 ) -> dict[tuple[int, int], bytes]:
-    shown = {block: m.draw(block, lambda tile: taken(tiles[tile])) for block in blocks}
-    return {block: b"" if pixels is None else pixels.tobytes() for block, pixels in shown.items()}
+    shown = {}
+    for block in blocks:
+        pixels = m.draw(block, lambda tile: taken(tiles[tile]))
+        shown[block] = b"" if pixels is None else pixels.tobytes()
+    return shown
 
 
 def whole(m: Mosaic, order: Iterable[tuple[int, int]]) -> tuple[dict[tuple[int, int], bytes], Pixels]:

@@ -52,7 +52,7 @@ def build(sheet: Pixels, order: list[tuple[int, int]], kept: Kept, stop: int | N
         stored = kept.has(0, row, col)
         for made in pyramid.add(row, col, "stored" if stored else block_of(sheet, row, col)):
             key = (made.level, made.row, made.col)
-            kept.blocks[key] = made.pixels
+            kept.blocks[key] = made.pixels.copy()
             written.append(key)
     return written
 

@@ -161,7 +161,6 @@ def _write(store: PyramidStore, mosaic: Picture) -> None:
                 part = level[row * SHARD_PX : (row + 1) * SHARD_PX, col * SHARD_PX : (col + 1) * SHARD_PX]
                 block[:, : part.shape[0], : part.shape[1]] = np.moveaxis(part, -1, 0)
                 store.write(n, row, col, block)
-    store.flush()
 
 
 def _tiles(plan: Plan, region: Rect) -> list[Row]:

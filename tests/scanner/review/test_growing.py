@@ -15,7 +15,6 @@ def begun(folder: Path) -> PyramidStore:
     block = np.full((1, SHARD_PX, SHARD_PX), 40, np.uint8)
     block[:, :, SHARD_PX // 2 :] = 200
     store.write(0, 1, 0, block)
-    store.flush()
     return store
 
 

@@ -91,7 +91,6 @@ def test_a_new_block_changes_the_state_and_shows_in_the_same_array(finished_run:
     with RunReader.open(finished_run.root) as reader:
         before, pixels = slide_state(reader, name), level[100:104, 100:104]
         store.write(0, 0, 0, np.full((3, SHARD_PX, SHARD_PX), 7, np.uint8))
-        store.flush()
         ledger = Ledger.open(finished_run.ledger)
         ledger.append(Kind.BLOCK, name, "0.0.0", {})
         ledger.close()
@@ -116,7 +115,6 @@ def deep(tmp_path: Path) -> PyramidStore:
     store = PyramidStore.create(tmp_path / "d.ome.zarr", spec)
     for z in range(3):
         store.write(0, 0, 0, np.full((3, SHARD_PX, SHARD_PX), 50 * z, np.uint8), z)
-    store.flush()
     return store
 
 

@@ -87,7 +87,6 @@ def test_what_is_written_during_the_scan_shows_at_the_next_look(
     store = PyramidStore.open(finished_run.slide(name).image)
     top = len(store.sizes) - 1
     store.write(top, 0, 0, np.full((3, SHARD_PX, SHARD_PX), 60, np.uint8))
-    store.flush()
     shown._state = ()
     shown.refresh()
     assert (np.asarray(layer.data[top]) == 60).all()

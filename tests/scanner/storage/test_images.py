@@ -75,7 +75,6 @@ def test_an_ome_zarr_that_a_scan_wrote_is_read_with_its_scale(tmp_path: Path) ->
     block = np.full((3, 2048, 2048), 255, np.uint8)
     block[:, :300, :200] = np.moveaxis(RGB, -1, 0)
     store.write(0, 0, 0, block)
-    store.flush()
     with closing(open_image(tmp_path / "a.ome.zarr")) as image:
         assert (image.width_px, image.height_px, image.um_per_px) == (200, 300, 0.5)
         assert np.array_equal(image.read(30, 50, 150, 220), RGB[50:270, 30:180])

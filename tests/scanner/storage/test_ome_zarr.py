@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.tile import Pixels
 from scanner.storage.ngff import ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
-from tests.scanner.storage.test_atomic import small_files_only
 
 ROOT = Path(__file__).parents[3]
 SPEC = ImageSpec(
@@ -130,7 +128,6 @@ def test_what_is_written_is_read_back_from_any_place_and_white_beyond(tmp_path: 
     left, right = block(1), block(2)
     store.write(0, 0, 0, left)
     store.write(0, 0, 1, right)
-    store.flush()
     across = store.read(0, 100, 2000, 50, 100)
     assert np.array_equal(across[..., :48], left[:, 100:150, 2000:2048])
     assert np.array_equal(across[..., 48:], right[:, 100:150, :52])
@@ -143,14 +140,11 @@ def test_what_is_written_is_read_back_from_any_place_and_white_beyond(tmp_path: 
     assert (whole[..., 952:] == 255).all()
 
 
-def test_a_block_is_there_when_it_was_written_and_is_told_once(tmp_path: Path) -> None:
+def test_a_block_is_there_when_it_was_written(tmp_path: Path) -> None:
     store = PyramidStore.create(tmp_path / "a.ome.zarr", SPEC)
     white = np.full((3, 2048, 2048), 255, np.uint8)
     store.write(0, 0, 0, white)
     store.write(1, 0, 0, block(3))
-    store.flush()
-    assert store.written() == [(0, 0, 0, 0), (1, 0, 0, 0)]
-    assert store.written() == []
     assert store.has(0, 0, 0)
     assert store.file(1, 0, 0).is_file()
     assert not store.has(0, 0, 1)
@@ -182,9 +176,8 @@ def test_what_is_no_image_of_ours_is_refused(tmp_path: Path) -> None:
 def test_a_block_that_cannot_be_written_stops_the_run_with_words(tmp_path: Path) -> None:
     store = PyramidStore.create(tmp_path / "a.ome.zarr", SPEC)
     (store.path / "0" / "c").write_text("in the way")
-    store.write(0, 0, 0, block(5))
-    with pytest.raises(RackscanError, match="block 0,0 of level 0 could not be written"):
-        store.flush()
+    with pytest.raises(RackscanError, match="0/c/0/0/0: the disk failed"):
+        store.write(0, 0, 0, block(5))
 
 
 WRITER = """
@@ -246,16 +239,3 @@ def test_an_image_from_before_versions_opens(tmp_path: Path) -> None:
     assert group["attributes"]["rackscan"].pop("version") == 1
     (tmp_path / "x" / "zarr.json").write_text(json.dumps(group))
     assert PyramidStore.open(tmp_path / "x").spec == SPEC
-
-
-def test_an_abandoned_image_writes_no_more_whatever_failed(tmp_path: Path) -> None:
-    store = PyramidStore.create(tmp_path / "x", SPEC)
-    places = [(0, row, col) for row in range(2) for col in range(2) if store.exists(0, row, col)]
-    with small_files_only():
-        for place in places:
-            store.write(*place, block(3))
-        store.abandon()
-    store.flush()
-    assert store.written() == []
-    shutil.rmtree(tmp_path / "x")
-    assert not (tmp_path / "x").exists()

@@ -1,0 +1,118 @@
+"""What does writing a mosaic with all its levels cost, beside the writers one would take instead?
+
+Each writer runs in a process of its own on the same tiles, turn by turn; a row is the median over the rounds of the
+ratio to ours in the same round. ``python -m scripts.mosaic_writer_rows [--quick]``
+"""
+
+import importlib.util
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from scripts.mosaic_workload import square
+from scripts.mosaic_writers import WRITERS, halved, load_of
+
+Row = dict[str, Any]
+Figures = dict[str, float]
+ROOT = Path(__file__).parents[1]
+SQUARE_PX, LARGE_PX = 16_384, 32_768
+STRIPS = ("20x5", "20x50")
+NEEDS = {"acquire-zarr": "acquire_zarr"}
+OURS, NAIVE, ZARR, ACQUIRE, TIFF = WRITERS
+
+
+def rows(full: bool = True) -> list[Row]:
+    """Everything that is measured; with less than ``full``, one round and no canvas of 32k²."""
+    for canvas in (str(SQUARE_PX), *STRIPS):
+        load_of(canvas)  # made before any clock runs
+    rounds = [_round(SQUARE_PX) for _ in range(5 if full else 1)]
+    heights = [_measured(OURS, one)["peak_mb"] for one in STRIPS]
+    spread = abs(heights[1] / heights[0] - 1)
+    return [
+        row("write: CPU s of ours", statistics.median(r[OURS]["cpu_s"] for r in rounds), None),
+        row("write: CPU of naive tensorstore over ours", _ratio(rounds, NAIVE, "cpu_s"), 2.0, least=True),
+        row("write: CPU of naive zarr-python over ours", _ratio(rounds, ZARR, "cpu_s"), 4.0, least=True),
+        row("write: CPU of acquire-zarr over ours", _ratio(rounds, ACQUIRE, "cpu_s"), 3.0, least=True),
+        row("write: CPU of a lossy tifffile JPEG over ours", _ratio(rounds, TIFF, "cpu_s"), None),
+        row("write: tail of naive tensorstore over ours", _ratio(rounds, NAIVE, "tail_s"), 5.0, least=True),
+        row("write: peak memory of tifffile over ours", _ratio(rounds, TIFF, "peak_mb"), 2.0, least=True),
+        row("write: memory of 20 × 50 tiles against 20 × 5, relative", spread, 0.10),
+        row("write: levels, largest error", _largest_error(), 0),
+        *(_large() if full else []),
+    ]
+
+
+def row(name: str, value: float | None, bar: float | None, least: bool = False) -> Row:
+    """One line; ``least`` says that more is better."""
+    met = None if value is None or bar is None else value >= bar if least else value <= bar
+    return {"name": name, "value": None if value is None else round(value, 3), "bar": bar, "met": met}
+
+
+def _round(canvas: int) -> dict[str, Figures]:
+    """Every writer that is installed, once."""
+    return {name: _measured(name, str(canvas)) for name in WRITERS if _installed(name)}
+
+
+def _installed(name: str) -> bool:
+    return name not in NEEDS or importlib.util.find_spec(NEEDS[name]) is not None
+
+
+def _measured(name: str, canvas: str) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        asked = [
+            sys.executable,
+            "-m",
+            "scripts.mosaic_writers",
+            name,
+            canvas,
+            str(Path(folder) / "image.ome.zarr"),
+        ]
+        told = subprocess.run(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    figures: Figures = json.loads(told.splitlines()[-1])
+    return figures
+
+
+def _ratio(rounds: list[dict[str, Figures]], name: str, what: str) -> float | None:
+    if not all(name in r for r in rounds):
+        return None
+    return statistics.median(r[name][what] / r[OURS][what] for r in rounds)
+
+
+def _large() -> list[Row]:
+    square(LARGE_PX)
+    return [row("write: tail at 32k², s", _measured(OURS, str(LARGE_PX))["tail_s"], 1.0)]
+
+
+def _largest_error() -> float:
+    """Of every pixel of every level, against what the tiles show, through zarr-python."""
+    load, worst = square(SQUARE_PX), 0
+    folder = Path(tempfile.mkdtemp())
+    try:
+        WRITERS[OURS](folder / "image.ome.zarr", load, iter(load.placed))
+        group, right = zarr.open_group(folder / "image.ome.zarr", mode="r"), load.truth()
+        for level in range(len(list(group.array_keys()))):
+            for y in range(0, right.shape[1], 2048):
+                lines = np.asarray(group[f"{level}"][:, y : y + 2048])  # type: ignore[index]  # an array
+                worst = max(worst, int(_difference(lines, right[:, y : y + 2048])))
+            right = halved(right)
+    finally:
+        shutil.rmtree(folder)
+    return worst
+
+
+def _difference(one: "np.ndarray[Any, Any]", other: "np.ndarray[Any, Any]") -> int:
+    """The largest difference of two uint8 images."""
+    return int(np.abs(one.astype(np.int16) - other).max())
+
+
+if __name__ == "__main__":
+    for entry in rows("--quick" not in sys.argv[1:]):
+        print(f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})", flush=True)
