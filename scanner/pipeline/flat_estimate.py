@@ -26,6 +26,7 @@ MOST_FLICKER = 0.05
 LEAST_TILES = 4
 LEAST_LIGHT = 0.2
 SATURATED = 0.985
+UNKNOWN = -20.0
 LEAST_COVER = 0.9
 COVER_CELLS = 8
 LEAST_SEEN = 6
@@ -48,7 +49,7 @@ class Estimate:
 
 def coarse(pixels: Pixels) -> NDArray[np.float32]:
     """(64, 64, c) float32 means of a raw frame as shares of its full range: what ``estimate`` needs of it."""
-    small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = np.asarray(cv2.resize(pixels.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA))
     return small.reshape(SIDE, SIDE, -1) / np.float32(np.iinfo(pixels.dtype).max)
 
 
@@ -63,7 +64,7 @@ def estimate(tiles: Sequence[NDArray[np.float32]]) -> Estimate:
     if float(np.quantile(light, 0.95)) < LEAST_LIGHT:
         return Estimate(None, None, "the frames are dark: no lit glass was seen")
     logs = np.log(np.clip(light, 1e-4, None))
-    logs[light.max(axis=2) > SATURATED] = np.nan
+    logs[light.max(axis=2) > SATURATED] = UNKNOWN
     whole, seen = _fitted(logs)
     if seen < LEAST_COVER:
         return Estimate(None, None, f"empty glass was seen in only {100 * seen:.0f} % of the frame")
@@ -82,7 +83,7 @@ def _fitted(logs: Floats) -> tuple[Floats, float]:
     glass = np.zeros(logs.shape[:2], bool)
     for width in NARROWING:
         off = logs - flicker - surface
-        glass = np.abs(np.nan_to_num(off, nan=9.0)).max(axis=2) < width
+        glass = np.abs(off).max(axis=2) < width
         if glass.sum() < 4 * terms.shape[1]:
             break
         flicker = _flicker(logs - surface, glass)
@@ -92,17 +93,17 @@ def _fitted(logs: Floats) -> tuple[Floats, float]:
 
 def _envelope(logs: Floats, terms: Floats) -> Floats:
     """A first surface: high quantiles over the tiles at each place, and of those rather the upper ones."""
-    upper = np.nanquantile(logs, ENVELOPE, axis=0)
+    upper = np.quantile(logs, ENVELOPE, axis=0)
     surface = np.empty_like(upper)
     for n, plane in enumerate(upper.T):
-        weight = np.isfinite(plane).astype(float)
-        values = np.nan_to_num(plane)
+        known = plane > UNKNOWN / 2
+        weight, values = known.astype(float), np.where(known, plane, 0.0)
         for _ in range(12):
             by = terms * weight[:, None]
             at = np.linalg.lstsq(by.T @ terms, by.T @ values, rcond=None)[0]
             left = values - terms @ at
             scale = max(1.5 * float(np.median(np.abs(left))), 0.004)
-            weight = np.isfinite(plane) * np.where(left > 0, 1.0, 1 / (1 + (left / scale) ** 2))
+            weight = known * np.where(left > 0, 1.0, 1 / (1 + (left / scale) ** 2))
         surface[:, n] = terms @ at
     return surface
 

@@ -8,13 +8,16 @@ from scanner.model.tile import Pixels
 from scanner.storage.light_facts import Tie
 
 BIN_PX = 8
-FLAT = 0.008
-"""By what share a bin of glass may differ from the mean of the bins around it: noise is a fifth of that."""
+FLAT = 0.01
+"""By what share nine bins of glass may differ from each other: noise is a third of that."""
+NINE = np.ones((3, 3), np.uint8)
 PLATEAU = 0.03
 LEAST_SHARE = 0.01
+UPPERMOST = 0.03
+NEUTRAL = 1.25
 LEAST_LIGHT = 0.2
 SATURATED = 0.99
-TIE_SIGMA, LOOSE_TIE_SIGMA = 0.003, 0.008
+TIE_SIGMA, LOOSE_TIE_SIGMA = 0.005, 0.01
 LEAST_BINS = 64
 
 
@@ -30,23 +33,38 @@ def glass_level(pixels: Pixels) -> tuple[float, ...] | None:
 
     Whether it is glass or the palest sample, one tile alone cannot say.
     """
-    means = bins(pixels)
+    level = plateau(bins(pixels))
+    full = float(np.iinfo(pixels.dtype).max)
+    return None if level is None else tuple(round(float(value) * full, 4) for value in level)
+
+
+def plateau(means: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """(c,) of the brightest even part of ``bins``."""
     grey = means.mean(axis=2)
-    around = cv2.blur(grey, (3, 3))
-    even = (np.abs(grey - around) < FLAT * around) & (grey > LEAST_LIGHT) & (means.max(axis=2) < SATURATED)
+    spread = cv2.dilate(grey, NINE) - cv2.erode(grey, NINE)
+    even = (spread < FLAT * grey) & (grey > LEAST_LIGHT) & (means.max(axis=2) < SATURATED)
     least = LEAST_SHARE * grey.size
     if even.sum() < least:
         return None
     top = float(np.quantile(grey[even], 0.9))
-    plateau = even & (np.abs(grey - top) < PLATEAU * top)
-    if plateau.sum() < least:
-        return None
-    level = np.median(means[plateau], axis=0) * float(np.iinfo(pixels.dtype).max)
-    return tuple(round(float(value), 4) for value in level)
+    chosen = even & (np.abs(grey - top) < PLATEAU * top)
+    # bins of 8 bits are whole numbers: their mean is finer than their median
+    return np.asarray(means[chosen].mean(axis=0), np.float32) if chosen.sum() >= least else None
+
+
+def neutral(level: tuple[float, ...]) -> bool:
+    """Could this be glass on a camera whose colours are balanced more or less?"""
+    return max(level) < NEUTRAL * min(level)
+
+
+def uppermost(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of (n, c) levels of tiles those that are glass: the brightest, and what a flickering lamp makes of them."""
+    grey = levels.mean(axis=1)
+    return np.asarray(levels[grey > (1 - UPPERMOST) * np.quantile(grey, 0.9)])
 
 
 def tie(first: Pixels, tile: Pixels, other: int, offset: tuple[float, float], sure: bool) -> Tie | None:
-    """How much brighter ``tile`` is than ``first`` (number ``other``) where they overlap; None if that is dark or small.
+    """How much brighter ``tile`` is than ``first`` (number ``other``) in their overlap; None if that is dark or small.
 
     ``offset``: top-left of ``tile`` minus that of ``first``, px; ``sure`` where it was measured.
     """
@@ -59,7 +77,8 @@ def tie(first: Pixels, tile: Pixels, other: int, offset: tuple[float, float], su
     lit = (np.minimum(one, two) > LEAST_LIGHT) & (np.maximum(one, two) < SATURATED)
     if lit.sum() < LEAST_BINS:
         return None
-    ratio = float(np.median(np.log(two[lit] / one[lit])))
+    ratios = np.log(two[lit] / one[lit])
+    ratio = float(ratios[np.abs(ratios - np.median(ratios)) < PLATEAU].mean())
     return Tie(other=other, ratio=round(ratio, 6), sigma=TIE_SIGMA if sure else LOOSE_TIE_SIGMA)
 
 

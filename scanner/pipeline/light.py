@@ -15,19 +15,18 @@ from scanner.model.events import Kind
 from scanner.model.profile import Profile
 from scanner.model.tile import Judged
 from scanner.pipeline.frames import RecentFrames
-from scanner.pipeline.glass import glass_level, tie
+from scanner.pipeline.glass import glass_level, neutral, tie, uppermost
 from scanner.pipeline.registration import PairMeasurement
 from scanner.storage.facts import tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.light_facts import BackgroundFact, LightFact, Source
 
-LAMP_SIGMA = 0.015
+LAMP_SIGMA = 0.01
 """How far (ln) one exposure may lie from the lamp's level: what is not tied to glass is drawn back by it."""
 GLASS_SIGMA = 0.003
 SAME_COLOUR = 0.015
 MOST = 0.06
 LAMP_TILES = 15
-UPPERMOST = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +114,10 @@ class Light:
 
     def _background_of(self, found: Sequence[tuple[float, ...]]) -> BackgroundFact:
         white, given = self._work.white, self._work.given
-        levels = np.array(found)
-        if len(levels) and given is not None and len(given) == levels.shape[1]:
-            levels = levels[[_like(one, given) is not None for one in found]]
+        known = [one for one in found if (neutral(one) if given is None else _like(one, given) is not None)]
+        levels = np.array(known)
         if len(levels):
-            grey = levels.mean(axis=1)
-            glass = levels[grey > (1 - UPPERMOST) * np.quantile(grey, 0.9)]
+            glass = uppermost(levels)
             level = tuple(float(one) for one in np.median(glass, axis=0))
             why = "" if white else "only colour images of 8 bits are brought to a fixed background"
             return BackgroundFact(source=Source.SCAN, level=level, white=white, tiles=len(glass), why=why)
