@@ -39,4 +39,4 @@ class Field:
     ) -> NDArray[np.uint8]:
         """(256, 256, 3) uint8 at (x, y), the lamp at ``level``."""
         seen = self.specimen[y : y + SIDE, x : x + SIDE] * light * WHITE * 0.94 * level
-        return np.clip(np.rint(seen + rng.normal(0, 2.0, seen.shape)), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(seen + rng.normal(0, 2.0, seen.shape)), 0, 255), np.uint8)

@@ -36,7 +36,7 @@ def specimen(side: int = 2 * SIDE, seed: int = 1) -> NDArray[np.float32]:
     picture = 200 + 14 * picture / picture.std()
     for x, y, r in zip(*rng.integers(0, side, (2, 260)), rng.integers(5, 16, 260), strict=True):
         cv2.circle(picture, (int(x), int(y)), int(r), float(rng.uniform(60, 150)), -1, cv2.LINE_AA)
-    return cv2.GaussianBlur(picture, (0, 0), 0.9)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.9), np.float32)
 
 
 def seen(
