@@ -1,10 +1,13 @@
 """How bright is empty glass in a tile, if there is any, and how much brighter is a tile than its neighbour?"""
 
+from typing import cast
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from scanner.model.tile import Pixels
+from scanner.pipeline.refinement import float32
 from scanner.storage.light_facts import Tie
 
 BIN_PX = 8
@@ -12,6 +15,7 @@ FLAT = 0.01
 """By what share nine bins of glass may differ from each other: noise is a third of that."""
 NINE = np.ones((3, 3), np.uint8)
 PLATEAU = 0.03
+TOP = 0.9
 LEAST_SHARE = 0.01
 UPPERMOST = 0.03
 NEUTRAL = 1.25
@@ -24,8 +28,9 @@ LEAST_BINS = 64
 def bins(pixels: Pixels) -> NDArray[np.float32]:
     """(h // 8, w // 8, c) float32 means as shares of the full range."""
     size = (max(1, pixels.shape[1] // BIN_PX), max(1, pixels.shape[0] // BIN_PX))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small.reshape(size[1], size[0], -1) / np.float32(np.iinfo(pixels.dtype).max)
+    whole = pixels[: size[1] * BIN_PX, : size[0] * BIN_PX]
+    small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small.reshape(size[1], size[0], -1) * np.float32(1 / np.iinfo(pixels.dtype).max)
 
 
 def glass_level(pixels: Pixels) -> tuple[float, ...] | None:
@@ -40,16 +45,21 @@ def glass_level(pixels: Pixels) -> tuple[float, ...] | None:
 
 def plateau(means: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """(c,) of the brightest even part of ``bins``."""
-    grey = means.mean(axis=2)
-    spread = cv2.dilate(grey, NINE) - cv2.erode(grey, NINE)
-    even = (spread < FLAT * grey) & (grey > LEAST_LIGHT) & (means.max(axis=2) < SATURATED)
-    least = LEAST_SHARE * grey.size
-    if even.sum() < least:
+    planes = cv2.split(means)
+    grey = float32(sum(planes[1:], planes[0])) * np.float32(1 / len(planes))
+    spread = float32(cv2.dilate(grey, NINE)) - float32(cv2.erode(grey, NINE))
+    even = (spread < FLAT * grey) & (grey > LEAST_LIGHT)
+    for plane in planes:
+        even &= np.asarray(plane) < SATURATED
+    least, levels = LEAST_SHARE * grey.size, grey[even]
+    if levels.size < least:
         return None
-    top = float(np.quantile(grey[even], 0.9))
+    top = float(np.partition(levels, int(TOP * levels.size))[int(TOP * levels.size)])
     chosen = even & (np.abs(grey - top) < PLATEAU * top)
+    if np.count_nonzero(chosen) < least:
+        return None
     # bins of 8 bits are whole numbers: their mean is finer than their median
-    return np.asarray(means[chosen].mean(axis=0), np.float32) if chosen.sum() >= least else None
+    return np.asarray(cv2.mean(means, chosen.view(np.uint8))[: len(planes)], np.float32)
 
 
 def neutral(level: tuple[float, ...]) -> bool:
@@ -73,13 +83,19 @@ def tie(first: Pixels, tile: Pixels, other: int, offset: tuple[float, float], su
     a, b = first[ya, xa], tile[yb, xb]
     if min(a.shape[:2]) < BIN_PX:
         return None
-    one, two = (bins(part if part.ndim == 2 else part[..., 1]) for part in (a, b))
+    one, two = (bins(green(part)).ravel() for part in (a, b))
     lit = (np.minimum(one, two) > LEAST_LIGHT) & (np.maximum(one, two) < SATURATED)
-    if lit.sum() < LEAST_BINS:
-        return None
     ratios = np.log(two[lit] / one[lit])
-    ratio = float(ratios[np.abs(ratios - np.median(ratios)) < PLATEAU].mean())
+    if ratios.size < LEAST_BINS:
+        return None
+    middle = np.partition(ratios, ratios.size // 2)[ratios.size // 2]
+    ratio = float(ratios[np.abs(ratios - middle) < PLATEAU].mean())
     return Tie(other=other, ratio=round(ratio, 6), sigma=TIE_SIGMA if sure else LOOSE_TIE_SIGMA)
+
+
+def green(pixels: Pixels) -> Pixels:
+    """(h, w) of a colour or gray picture."""
+    return pixels if pixels.ndim == 2 else cast(Pixels, cv2.extractChannel(pixels, 1))
 
 
 def _shared(n: int, m: int, by: int) -> tuple[slice, slice]:

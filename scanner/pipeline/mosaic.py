@@ -261,16 +261,13 @@ def _between(pixels: Pixels, x_part: float, y_part: float) -> Pixels:
 
 
 def _between_lit(pixels: Pixels, x_part: float, y_part: float, gain: tuple[float, ...]) -> Pixels:
-    """The light is part of the kernel, so that a pixel is rounded once; channel by channel is no slower."""
-    across, down = _keys(x_part), _keys(y_part)
-    planes = [
-        cv2.sepFilter2D(
-            plane, -1, across * np.float32(g), down, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE
-        )
-        for plane, g in zip(cv2.split(pixels), gain, strict=True)
-    ]
-    moved = cv2.merge(planes)
-    return np.asarray(moved, np.uint8) if pixels.dtype == np.uint8 else np.asarray(moved, np.uint16)
+    """As ``_between``, in its own light: what lies between pixels stays unrounded until it is lit."""
+    kernels = _keys(x_part), _keys(y_part)
+    moved = cv2.sepFilter2D(pixels, cv2.CV_32F, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    light = np.array([*gain, *(0.0,) * (4 - len(gain))])
+    if pixels.dtype == np.uint8:
+        return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_16U), np.uint16)
 
 
 def _keys(part: float) -> NDArray[np.float32]:
