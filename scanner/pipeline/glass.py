@@ -25,10 +25,10 @@ TIE_SIGMA, LOOSE_TIE_SIGMA = 0.005, 0.01
 LEAST_BINS = 64
 
 
-def bins(pixels: Pixels) -> NDArray[np.float32]:
-    """(h // 8, w // 8, c) float32 means as shares of the full range."""
+def bins(pixels: Pixels, every: int = 1) -> NDArray[np.float32]:
+    """(h // 8, w // 8, c) float32 means as shares of the full range; of every second line in half the time."""
     size = (max(1, pixels.shape[1] // BIN_PX), max(1, pixels.shape[0] // BIN_PX))
-    whole = pixels[: size[1] * BIN_PX, : size[0] * BIN_PX]
+    whole = pixels[: size[1] * BIN_PX : every, : size[0] * BIN_PX]
     small = cv2.resize(whole, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     return small.reshape(size[1], size[0], -1) * np.float32(1 / np.iinfo(pixels.dtype).max)
 
@@ -38,7 +38,7 @@ def glass_level(pixels: Pixels) -> tuple[float, ...] | None:
 
     Whether it is glass or the palest sample, one tile alone cannot say.
     """
-    level = plateau(bins(pixels))
+    level = plateau(bins(pixels, every=2))
     full = float(np.iinfo(pixels.dtype).max)
     return None if level is None else tuple(round(float(value) * full, 4) for value in level)
 
