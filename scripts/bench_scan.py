@@ -199,7 +199,7 @@ def _walk(clock: StepClock, folder: Path, name: str, tiles: list[Tile], plan: Pl
     detector, correction = open_detector(DEFAULT_PACKAGE, "onnx"), Correction.of(profile)
     with TimedLedger.open(folder / "run.sqlite", create=True) as ledger:
         store = open_image(folder / "image.ome.zarr", frame, name)
-        frames = RecentFrames(spool, name, correction, 4 * 20)
+        frames = RecentFrames(spool, name, lambda: correction, 4 * 20)
         retakes = profile.acquisition.retakes
         branch = TimedBranch(
             ImageWork(name, frame, store, frames, ledger, spool, False, retakes, lambda _: True)

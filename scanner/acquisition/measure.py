@@ -15,9 +15,11 @@ import numpy as np
 
 from scanner.acquisition import measure_fits as fits
 from scanner.acquisition import measure_steps as steps
+from scanner.acquisition.measure_lens import fit_chromatic, fit_distortion
 from scanner.acquisition.measure_steps import Bench, Line
 from scanner.devices.rig import Rig, open_rig
 from scanner.model.geometry import Affine, Rect
+from scanner.model.optics import Chromatic, Distortion
 from scanner.model.profile import (
     CameraNoise,
     Deadlines,
@@ -124,7 +126,8 @@ def _measure(rig: Rig, region: Rect, say: Say) -> MeasuredValues:
     matrix, error = steps.fine_matrix(lines)
     say("how long moves take")
     xy, z = _xy(bench), _z(bench)
-    say("the camera's readout and noise")
+    say("the light, the lens, the camera's readout and noise")
+    flat = _flat_field(lines, say)
     return MeasuredValues(
         camera_to_stage=_camera_to_stage(matrix, error, lines),
         backlash_um=_backlash(matrix, lines),
@@ -133,7 +136,10 @@ def _measure(rig: Rig, region: Rect, say: Say) -> MeasuredValues:
         readout_ms=_readout(bench),
         z_sign=rig.profile.measured.z_sign,
         noise=_noise(bench),
-        flat_field=_flat_field(lines, say),
+        flat_field=flat,
+        background_dn=_background(rig, lines, flat) if flat else None,
+        distortion=_distortion(rig, lines),
+        chromatic=_chromatic(rig, lines),
     )
 
 
@@ -205,3 +211,37 @@ def _flat_field(lines: Sequence[Line], say: Say) -> Measured[FlatField] | None:
         return None
     value, left = fits.fit_flat_field(fields)
     return _measured(value, f"background of {len(fields)} fields, polynomial a channel", left)
+
+
+def _background(
+    rig: Rig, lines: Sequence[Line], flat: Measured[FlatField]
+) -> Measured[tuple[float, ...]] | None:
+    fields = [field for line in lines for field in line.fields]
+    try:
+        value, apart = fits.fit_background(fields, flat.value, float(2**rig.profile.camera.bits - 1))
+    except ValueError as unfit:
+        log.warning("the background was not measured: %s", unfit)
+        return None
+    return _measured(value, f"glass in {len(fields)} fields, evenly lit; sigma of one exposure", apart)
+
+
+def _distortion(rig: Rig, lines: Sequence[Line]) -> Measured[Distortion] | None:
+    camera, pairs = rig.profile.camera, [pair for line in lines for pair in line.twice]
+    try:
+        value, off_px = fit_distortion(pairs, (camera.height_px, camera.width_px))
+    except ValueError as unfit:
+        log.warning("the lens was not measured: %s", unfit)
+        return None
+    return _measured(value, f"blocks of {len(pairs)} pairs of frames; sigma in px at a corner", off_px)
+
+
+def _chromatic(rig: Rig, lines: Sequence[Line]) -> Measured[Chromatic] | None:
+    camera, frames = rig.profile.camera, [frame for line in lines for frame in line.colours]
+    if camera.channels != 3:
+        return None
+    try:
+        value, off_px = fit_chromatic(frames, (camera.height_px, camera.width_px))
+    except ValueError as unfit:
+        log.warning("the lens's colours were not measured: %s", unfit)
+        return None
+    return _measured(value, f"blocks of {len(frames)} frames; sigma in px at a corner", off_px)

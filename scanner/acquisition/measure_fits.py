@@ -13,6 +13,9 @@ from scipy.optimize import least_squares
 
 from scanner.model.profile import CameraNoise, FlatField, Matrix, XYKinematics, ZKinematics
 from scanner.model.tile import Pixels
+from scanner.pipeline.flat_estimate import polynomial
+from scanner.pipeline.flat_field import illumination
+from scanner.pipeline.glass import plateau, uppermost
 
 Floats = NDArray[np.float64]
 
@@ -167,10 +170,9 @@ def _variances(first: Pixels, second: Pixels) -> tuple[Floats, Floats, Floats]:
 
 
 def shrunk(frame: Pixels) -> NDArray[np.float32]:
-    """(128, 128, c) float32 of a frame relative to its own median: what the flat field is learnt from."""
+    """(128, 128, c) float32 means of a frame, DN: what the flat field is learnt from."""
     small = cv2.resize(frame.astype(np.float32), (FLAT_SIDE_PX, FLAT_SIDE_PX), interpolation=cv2.INTER_AREA)
-    small = small.reshape(FLAT_SIDE_PX, FLAT_SIDE_PX, -1)
-    return np.asarray(small / np.median(small, axis=(0, 1)), np.float32)
+    return np.asarray(small.reshape(FLAT_SIDE_PX, FLAT_SIDE_PX, -1), np.float32)
 
 
 def fit_flat_field(frames: Sequence[NDArray[np.float32]]) -> tuple[FlatField, float]:
@@ -182,8 +184,10 @@ def fit_flat_field(frames: Sequence[NDArray[np.float32]]) -> tuple[FlatField, fl
     Returns:
         The polynomial with mean 1 over the frame, and the standard deviation of what it leaves.
     """
-    glass = np.quantile(np.stack(frames), GLASS_QUANTILE, axis=0)
-    terms = _flat_terms(FLAT_SIDE_PX)
+    glass = np.quantile(
+        np.stack([one / np.median(one, axis=(0, 1)) for one in frames]), GLASS_QUANTILE, axis=0
+    )
+    terms = polynomial(FLAT_SIDE_PX)
     channels, left = [], []
     for plane in np.moveaxis(glass, -1, 0):
         coefficients, *_ = np.linalg.lstsq(terms, plane.ravel(), rcond=None)
@@ -193,11 +197,24 @@ def fit_flat_field(frames: Sequence[NDArray[np.float32]]) -> tuple[FlatField, fl
     return FlatField(coefficients=tuple(channels)), max(left)
 
 
-def _flat_terms(side: int) -> Floats:
-    """(side², 9): the terms of ``FlatField`` at the middles of a square grid of pixels."""
-    at = (np.arange(side) + 0.5) * 2 / side - 1
-    y, x = (plane.ravel() for plane in np.meshgrid(at, at, indexing="ij"))
-    return np.column_stack([x**0, x, y, x**2, x * y, y**2, x**4, x**2 * y**2, y**4])
+def fit_background(
+    frames: Sequence[NDArray[np.float32]], field: FlatField, full: float
+) -> tuple[tuple[float, ...], float]:
+    """The level of empty glass over an evenly lit frame, DN a channel, from ``shrunk`` frames and their light.
+
+    Returns:
+        The level, and by how much single frames differ from it (one standard deviation, DN).
+
+    Raises:
+        ValueError: no frame shows glass.
+    """
+    light = illumination(field, (FLAT_SIDE_PX, FLAT_SIDE_PX))
+    found = [level for one in frames if (level := plateau(one / light / np.float32(full))) is not None]
+    if not found:
+        raise ValueError("no field shows empty glass")
+    levels = full * uppermost(np.array(found))
+    middle = np.median(levels, axis=0)
+    return tuple(round(float(one), 2) for one in middle), float(np.std(levels.mean(axis=1)))
 
 
 def _nine(values: Floats) -> tuple[float, float, float, float, float, float, float, float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 from autofocus.metrics import SmoothedBrenner
 from autofocus.stain import focus_channel_of
 from scanner.acquisition.measure_fits import Chain, Floats, fit_camera_to_stage, shrunk
+from scanner.acquisition.measure_lens import Blocks, colours_apart, same_in_both
 from scanner.devices.protocols import ZStage
 from scanner.devices.rig import Rig
 from scanner.errors import BadInput
@@ -22,6 +23,7 @@ from scanner.pipeline.registration import noise_of, register
 FIRST_STEP_SHARE = 0.1
 LINE_STEP_SHARE = 0.6
 LINE_FRAMES = 20
+COLOURS_EVERY = 5
 LINE_SEARCH_PX = 80.0
 SAME_PLACE_SEARCH_PX = 60.0
 LEAST_LINKS = 8
@@ -55,12 +57,15 @@ class Bench:
 class Line:
     """One line there and back: ``chain`` of each way, and per place what the way back saw against the way there.
 
-    ``back`` is (n, 4): reported back minus there (stage µm), top-left of back minus there (px).
+    ``back`` is (n, 4): reported back minus there (stage µm), top-left of back minus there (px). ``fields`` are
+    (128, 128, c) means of frames, DN; ``twice`` blocks that two frames of the way there show, ``colours`` of single.
     """
 
     chains: tuple[Chain, ...]
     back: Floats
     fields: tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], ...]
+    twice: tuple[Blocks, ...] = ()
+    colours: tuple[tuple[Blocks, Blocks], ...] = ()
 
 
 def look(rig: Rig) -> Pixels:
@@ -173,7 +178,22 @@ def _line(bench: Bench, matrix: Affine, places: Sequence[Point]) -> Line:
     bench.rig.stage.start_move(places[-1] + step).wait()
     back = [bench.seen_from(place) for place in reversed(places)][::-1]
     chains = (*_linked(there, matrix), *_linked(back, matrix))
-    return Line(chains, _against(there, back), tuple(shrunk(frame) for _, frame in there))
+    coloured = there[::COLOURS_EVERY] if there[0][1].ndim == 3 else []
+    return Line(
+        chains,
+        _against(there, back),
+        tuple(shrunk(frame) for _, frame in there),
+        tuple(_seen_twice(there, matrix)),
+        tuple(colours_apart(frame) for _, frame in coloured),
+    )
+
+
+def _seen_twice(seen: Sequence[tuple[Point, Pixels]], matrix: Affine) -> Iterator[Blocks]:
+    to_camera = matrix.inverse()
+    for (before, first), (place, frame) in itertools.pairwise(seen):
+        found = same_in_both(first, frame, to_camera.apply_vector(place - before), LINE_SEARCH_PX)
+        if found is not None:
+            yield found
 
 
 def _linked(seen: Sequence[tuple[Point, Pixels]], matrix: Affine) -> Iterator[Chain]:

@@ -4,7 +4,7 @@ Reading and checking the YAML is ``scanner.storage.profiles``; measuring is ``sc
 """
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from autofocus.stain import Stain
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Point, Space
+from scanner.model.optics import Chromatic, Distortion, Look
 
 T = TypeVar("T")
 Range = tuple[float, float]
@@ -246,6 +247,11 @@ class Measured(Value, Generic[T]):
     sigma: float | None = None
     valid_until: datetime | None = None
 
+    def expired(self, now: datetime) -> bool:
+        """Is it past its date? A time without a zone is UTC."""
+        until = self.valid_until
+        return until is not None and (until if until.tzinfo else until.replace(tzinfo=UTC)) < now
+
 
 class XYKinematics(Value):
     """A trapezoidal move and its settling: seconds = settle + travel(distance)."""
@@ -298,6 +304,7 @@ class MeasuredValues(Value):
 
     ``camera_to_stage`` in stage µm per raw camera px: what is seen at pixel offset p from the frame's centre comes
     to the centre after moving the stage by matrix @ p. ``z_sign`` +1: a larger device z is further from the stage.
+    ``background_dn`` is the mean level of empty glass over an evenly lit frame, one number a channel.
     """
 
     camera_to_stage: Measured[Matrix] | None = None
@@ -308,6 +315,9 @@ class MeasuredValues(Value):
     z_sign: Measured[int] | None = None
     noise: Measured[CameraNoise] | None = None
     flat_field: Measured[FlatField] | None = None
+    background_dn: Measured[tuple[float, ...]] | None = None
+    distortion: Measured[Distortion] | None = None
+    chromatic: Measured[Chromatic] | None = None
 
 
 class Profile(Value):
@@ -330,6 +340,7 @@ class Profile(Value):
     acquisition: AcquisitionSpec = AcquisitionSpec()
     focus: FocusSpec = FocusSpec()
     storage: StorageSpec = StorageSpec()
+    image: Look = Look()
     measured: MeasuredValues = MeasuredValues()
 
     @model_validator(mode="after")

@@ -99,6 +99,24 @@ class FocusUsed(Value):
     layer_step_um: float = 0.0
 
 
+class LightUsed(Value):
+    """What was done to the light of the image.
+
+    ``flat_field``: ``profile``, ``scan`` (estimated from its first tiles, half of what two halves of them differ by in
+    ``flat_field_sigma``) or ``none``. ``white_balance``: what each channel was multiplied with so that empty glass has
+    ``background``, None where it was not; ``tile_gains`` the least and the most by which exposures were evened out.
+    """
+
+    flat_field: str = "none"
+    flat_field_sigma: float | None = None
+    flat_field_doubt: str = ""
+    white_balance: tuple[float, ...] | None = None
+    background: float | None = None
+    background_from: str = "none"
+    background_why: str = ""
+    tile_gains: tuple[float, float] | None = None
+
+
 class SlideReport(SlideResult):
     """slides/SLOT-RUNID/report.json: the result, its reasons, and what the report page draws.
 
@@ -122,3 +140,4 @@ class SlideReport(SlideResult):
     focus: FocusUsed = FocusUsed()
     edf: str | None = None
     height: str | None = None
+    light: LightUsed = LightUsed()

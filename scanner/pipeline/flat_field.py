@@ -1,7 +1,8 @@
-"""How do raw camera pixels become upright, evenly lit ones?
+"""How do raw camera pixels become upright, undistorted, evenly lit ones?
 
 Upright: the profile's flips and quarter turns undone, so that x runs right and y down in the slide frame up to the
-camera's small rotation, which is never resampled.
+camera's small rotation, which is never resampled. A frame is resampled only where the profile says that the lens bends
+or splits the picture.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scanner.model.geometry import quarter_turns_and_flips
 from scanner.model.profile import FlatField, Profile
 from scanner.model.tile import Pixels
+from scanner.pipeline.lens import Lens
 
 P = TypeVar("P", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], Pixels)
 
@@ -23,33 +25,46 @@ class Correction:
     """What is done to every frame of a rig.
 
     ``turns`` is the (2, 2) signed permutation camera → upright. ``gain`` is (h, w, c) float32 in upright pixels, or
-    None where the rig has no measured flat field.
+    None where there is no flat field. ``lens`` is None where the frame stays as the lens drew it.
     """
 
     turns: NDArray[np.int64]
     gain: NDArray[np.float32] | None
+    lens: Lens | None = None
 
     @classmethod
     def of(cls, profile: Profile) -> "Correction":
-        """From the measured camera → stage matrix and flat field; what was not measured is left alone."""
+        """From the measured camera → stage matrix, lens and flat field; what was not measured is left alone."""
+        field = profile.measured.flat_field
+        return cls.lit(profile, None if field is None else field.value)
+
+    @classmethod
+    def lit(cls, profile: Profile, field: FlatField | None) -> "Correction":
+        """The same with another flat field, or none."""
         turns = np.eye(2, dtype=np.int64)
         if profile.measured.camera_to_stage is not None:
             matrix = np.array(profile.slide.axes) @ np.array(profile.measured.camera_to_stage.value)
             turns = quarter_turns_and_flips(matrix.tolist())
-        field = profile.measured.flat_field
+        lens = Lens.of(profile, turns)
+        if field is None:
+            return cls(turns, None, lens)
         shape = (profile.camera.height_px, profile.camera.width_px)
-        gain = None if field is None else np.float32(1) / illumination(field.value, shape)
-        return cls(turns, None if gain is None else upright(gain, turns))
+        gain = upright(np.float32(1) / illumination(field, shape), turns)
+        if lens is not None:
+            whole = slice(None), slice(None)
+            gain = np.stack([lens.plane(gain[..., n], n, *whole) for n in range(gain.shape[2])], axis=-1)
+        return cls(turns, gain, lens)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Raw (h, w, 3) or (h, w) pixels upright and flat, in the same dtype, rounded to nearest."""
-        if self.gain is None:
+        if self.gain is None and self.lens is None:
             return upright(pixels, self.turns)
         return self.cut(pixels, slice(None), slice(None))
 
     def cut(self, pixels: Pixels, rows: slice, cols: slice) -> Pixels:
         """Some rows and columns of what the whole frame would become."""
-        turned = upright(pixels, self.turns)[rows, cols]
+        turned = upright(pixels, self.turns)
+        turned = turned[rows, cols] if self.lens is None else self.lens(turned, rows, cols)
         if self.gain is None:
             return turned
         gain = (self.gain if pixels.ndim == 3 else self.gain[..., 0])[rows, cols]

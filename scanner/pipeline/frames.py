@@ -1,6 +1,7 @@
 """Where do later steps find the pixels of an earlier tile? In memory while it is recent, else in the spool."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 
 from scanner.model.tile import Judged, Pixels, Tile
@@ -11,10 +12,11 @@ from scanner.storage.spool import Spool
 class RecentFrames:
     """Upright, flat pixels of tiles by number; at most ``most`` in memory, the others read again from the spool.
 
-    The last capture of a tile counts. A released tile is gone for good.
+    The last capture of a tile counts. A released tile is gone for good. ``correction`` is asked for when a tile is read
+    again: by then the slide's light is decided.
     """
 
-    def __init__(self, spool: Spool, slide_id: str, correction: Correction, most: int) -> None:
+    def __init__(self, spool: Spool, slide_id: str, correction: Callable[[], Correction], most: int) -> None:
         self._spool = spool
         self._slide_id = slide_id
         self._correction = correction
@@ -67,7 +69,7 @@ class RecentFrames:
         name = (self._slide_id, number, tile.plan, tile.attempt)
         raw = self._spool.get(*name, content, layer)
         self._checked.add(key)
-        return self._correction.cut(raw, rows, cols)
+        return self._correction().cut(raw, rows, cols)
 
     def tile(self, number: int) -> Tile:
         """What is known of a tile that was not released."""
@@ -81,7 +83,7 @@ class RecentFrames:
 
     def _read(self, tile: Tile, content: str, layer: int | None) -> Pixels:
         name = (self._slide_id, tile.planned.tile, tile.plan, tile.attempt)
-        return self._correction(self._spool.get(*name, content, layer))
+        return self._correction()(self._spool.get(*name, content, layer))
 
     def _keep(self, number: int, pixels: Pixels) -> None:
         self._pixels[number] = pixels

@@ -14,6 +14,7 @@ from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.frontier import Frontier
 from scanner.pipeline.lattice import Cell
+from scanner.pipeline.light import Light
 from scanner.pipeline.mosaic import BlockId, Mosaic
 from scanner.pipeline.pair_facts import pairs_from_body, pairs_to_body
 from scanner.pipeline.placement import Placed, Placement
@@ -35,7 +36,8 @@ LOOKED_BEYOND_EVERY = 8
 class ImageWork:
     """What the branch works with; ``searched`` says whether the detector has answered for a tile.
 
-    ``sheets`` gives the pictures to draw, by default the one in ``store`` from ``frames``.
+    ``sheets`` gives the pictures to draw, by default the one in ``store`` from ``frames``. ``light`` is None where
+    tiles are drawn as they are.
     """
 
     slide_id: str
@@ -49,6 +51,7 @@ class ImageWork:
     searched: Callable[[Tile], bool]
     sheets: Callable[[Mosaic], Sequence[Sheet]] | None = None
     fused: FusedSpool | None = None
+    light: Light | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class ImageBranch:
         tile = judged.tile
         number, cell = tile.planned.tile, (tile.planned.row, tile.planned.col)
         pairs = self._pairs(judged)
+        if self._work.light is not None:
+            self._work.light.add(judged, pairs)
         self._work.frames.add(judged)
         self._takes.setdefault(number, []).append(_without_pixels(judged))
         self._frontier.judged(cell, judged.sample_edges)
@@ -148,8 +153,15 @@ class ImageBranch:
         for p in placed:
             self._placed[p.tile] = p
             plan = self._takes[p.tile][-1].tile.plan
+            gain = self._work.light.place(p.tile) if self._work.light else None
             fact = PlacedFact(
-                tile=p.tile, plan=plan, x_px=p.x_px, y_px=p.y_px, held=p.held, sigma_px=p.sigma_px
+                tile=p.tile,
+                plan=plan,
+                x_px=p.x_px,
+                y_px=p.y_px,
+                held=p.held,
+                sigma_px=p.sigma_px,
+                gain=gain,
             )
             self._work.ledger.append(Kind.PLACED, self._work.slide_id, tile_key(p.tile, plan), fact.body())
             ready += self._mosaic.place(p, hold=self._awaits_retake(p.tile))
@@ -173,8 +185,11 @@ class ImageBranch:
 
     def _only_sheet(self) -> list[Sheet]:
         """A scan of one plane."""
-        frames, mosaic = self._work.frames, self._mosaic
-        return [Sheet(self._work.store, lambda block, strokes: mosaic.paint(block, strokes, frames.cut))]
+        frames, mosaic, light = self._work.frames, self._mosaic, self._work.light
+        gain = light.gain if light else None
+        return [
+            Sheet(self._work.store, lambda block, strokes: mosaic.paint(block, strokes, frames.cut, gain))
+        ]
 
     def _book_blocks(self) -> None:
         """What is on disk becomes a fact, before any frame it was made of may go."""

@@ -22,6 +22,8 @@ BlockId: TypeAlias = tuple[int, int]
 Fetch: TypeAlias = Callable[[int], Pixels]
 Cut: TypeAlias = Callable[[int, slice, slice], Pixels]
 """Some rows and columns of a tile: what lies on disk need not be read and corrected whole for a corner of it."""
+Gain: TypeAlias = Callable[[int], "tuple[float, ...] | None"]
+"""What each channel of a tile is multiplied with as it is drawn; None leaves the tile as it is."""
 Strokes: TypeAlias = "list[tuple[Placed, list[Box]]]"
 """Which tile shows which boxes (mosaic px) of a block."""
 Sheet: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -128,13 +130,14 @@ class Mosaic:
         """Which tiles show where in a finished block; it is asked for once, whatever is painted by it."""
         return list(self._strokes(block))
 
-    def paint(self, block: BlockId, strokes: Strokes, cut: Cut) -> Sheet | None:
-        """As ``draw``, of what ``strokes`` said of this block and parts of tiles."""
+    def paint(self, block: BlockId, strokes: Strokes, cut: Cut, gain: Gain | None = None) -> Sheet | None:
+        """As ``draw``, of what ``strokes`` said of this block and parts of tiles, each in its own light."""
         if not strokes:
             return None
         sheet, corner = self._clean_sheet(strokes), self._canvas.block_box(block)
         for placed, boxes in strokes:
-            _paint(sheet, corner, partial(cut, placed.tile), placed, boxes)
+            light = gain(placed.tile) if gain else None
+            _paint(sheet, corner, partial(cut, placed.tile), placed, boxes, light)
         return sheet.transpose(2, 0, 1)
 
     def _clean_sheet(self, strokes: Strokes) -> Pixels:
@@ -223,17 +226,19 @@ def _split(boxes: list[Box], reach: Box) -> tuple[list[Box], list[Box]]:
     return inside, [rest for box in boxes for rest in box.without(reach)]
 
 
-def _paint(sheet: Pixels, corner: Box, tile: _Part, placed: Placed, boxes: list[Box]) -> None:
+def _paint(
+    sheet: Pixels, corner: Box, tile: _Part, placed: Placed, boxes: list[Box], gain: tuple[float, ...] | None
+) -> None:
     """Draw a tile's boxes (mosaic px) on a block's sheet (2048, 2048, channels)."""
     whole = hull(boxes)
-    patch = _sample(tile, whole.x0 - placed.x_px, whole.y0 - placed.y_px, whole)
+    patch = _sample(tile, whole.x0 - placed.x_px, whole.y0 - placed.y_px, whole, gain)
     for box in boxes:
         rows = slice(box.y0 - corner.y0, box.y1 - corner.y0)
         part = patch[box.y0 - whole.y0 : box.y1 - whole.y0, box.x0 - whole.x0 : box.x1 - whole.x0]
         sheet[rows, box.x0 - corner.x0 : box.x1 - corner.x0] = part
 
 
-def _sample(tile: _Part, x: float, y: float, size: Box) -> Pixels:
+def _sample(tile: _Part, x: float, y: float, size: Box, gain: tuple[float, ...] | None = None) -> Pixels:
     """As many pixels as ``size`` of a tile from place (x, y) of it, which may lie between pixels: (h, w, channels).
 
     Cubic convolution (Keys, IEEE TASSP 1981, a = -1/2), separable: between pixels linear weights would blur.
@@ -242,7 +247,9 @@ def _sample(tile: _Part, x: float, y: float, size: Box) -> Pixels:
     (x_at, x_part), (y_at, y_part) = ((int(np.floor(v)), float(v - np.floor(v))) for v in (x, y))
     top, left = max(0, y_at - 1), max(0, x_at - 1)
     near = tile(slice(top, y_at + h + 2), slice(left, x_at + w + 2))
-    if x_part or y_part:
+    if gain is not None:
+        near = _between_lit(near, x_part, y_part, gain)
+    elif x_part or y_part:
         near = _between(near, x_part, y_part)
     patch = near[y_at - top : y_at - top + h, x_at - left : x_at - left + w]
     return patch if patch.ndim == 3 else patch[..., None]
@@ -252,6 +259,16 @@ def _between(pixels: Pixels, x_part: float, y_part: float) -> Pixels:
     kernels = _keys(x_part), _keys(y_part)
     moved = cv2.sepFilter2D(pixels, -1, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8) if pixels.dtype == np.uint8 else np.asarray(moved, np.uint16)
+
+
+def _between_lit(pixels: Pixels, x_part: float, y_part: float, gain: tuple[float, ...]) -> Pixels:
+    """As ``_between``, in its own light: what lies between pixels stays unrounded until it is lit."""
+    kernels = _keys(x_part), _keys(y_part)
+    moved = cv2.sepFilter2D(pixels, cv2.CV_32F, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    light = np.array([*gain, *(0.0,) * (4 - len(gain))])
+    if pixels.dtype == np.uint8:
+        return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_8U), np.uint8)
+    return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_16U), np.uint16)
 
 
 def _keys(part: float) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ from scanner.review.pictures import (
     state_map,
 )
 from scanner.review.rows import FindingRows, TileRows, finding_rows, tile_rows
-from scanner.review.words import OUTCOMES, STATES, VERDICTS, Words
+from scanner.review.words import OUTCOMES, STATES, VERDICTS, Words, light_words
 from scanner.storage.atomic import write_atomic
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
@@ -128,6 +128,11 @@ class SlidePage:
     def sharp_share(self) -> float | None:
         """Share of the tiles with sample that are sharp."""
         return sharp_share(self.report)
+
+    @property
+    def light(self) -> str:
+        """What was done to the light of the image."""
+        return light_words(self.report.light)
 
     @property
     def focus_points(self) -> tuple[FocusPointFact, ...]:

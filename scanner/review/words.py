@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scanner.model.report import Outcome, Verdict
+from scanner.model.report import LightUsed, Outcome, Verdict
 from scanner.model.tile import FocusState
 
 
@@ -73,3 +73,18 @@ def minutes(seconds: float) -> str:
 def amount(n: int) -> str:
     """A count with thin spaces between thousands."""
     return f"{n:,}".replace(",", "\u202f")
+
+
+FIELDS = {
+    "profile": "evened out by the profile's flat field",
+    "scan": "evened out by what the slide's first tiles showed",
+    "none": "as the lamp gave it",
+}
+
+
+def light_words(light: LightUsed) -> str:
+    """What was done to the light of the image, in a sentence."""
+    field = FIELDS.get(light.flat_field, light.flat_field)
+    if light.background is not None:
+        return f"{field}; empty glass brought to {light.background:g} in every colour"
+    return f"{field}; colours as the camera gave them{f' ({light.background_why})' if light.background_why else ''}"

@@ -18,7 +18,7 @@ from scanner.pipeline.flat_field import Correction, upright
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import HEIGHT_BIN_PX
 from scanner.pipeline.height_sheet import Heights, paint_heights
-from scanner.pipeline.mosaic import BlockId, Cut, Mosaic, Strokes
+from scanner.pipeline.mosaic import BlockId, Cut, Gain, Mosaic, Strokes
 from scanner.pipeline.sheets import Sheet
 from scanner.storage.fused import FusedSpool
 from scanner.storage.ngff import SHARD_PX, ImageSpec
@@ -30,7 +30,8 @@ from scanner.storage.run_folder import SlidePaths
 class Slide:
     """What the images of one slide are made of, and how they are kept.
 
-    ``frames`` gives the sharpest plane and the layers of a tile.
+    ``frames`` gives the sharpest plane and the layers of a tile; ``correction`` is asked for once the first tile is in,
+    ``gain`` says in what light a tile is drawn.
     """
 
     name: str
@@ -39,8 +40,9 @@ class Slide:
     focus: FocusSpec
     frames: RecentFrames
     fused: FusedSpool
-    correction: Correction
+    correction: Callable[[], Correction]
     stored: Stored
+    gain: Gain | None = None
 
 
 def begin_image(slide: Slide) -> PyramidStore:
@@ -58,7 +60,7 @@ def sheets(slide: Slide, image: PyramidStore) -> Callable[[Mosaic], Sequence[She
         return lambda mosaic: _layers(slide, image, mosaic)
     if slide.focus.strategy is FocusStrategy.EDF:
         return lambda mosaic: _sharpest_and_fused(slide, image, mosaic)
-    return lambda mosaic: [Sheet(image, _painted(mosaic, slide.frames.cut))]
+    return lambda mosaic: [Sheet(image, _painted(mosaic, slide.frames.cut, slide.gain))]
 
 
 def _layers(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
@@ -67,29 +69,34 @@ def _layers(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
     carried = max(2, image.sizes[0][0] // SHARD_PX // 2 // count)
 
     cuts = [partial(slide.frames.cut_layer, n) for n in range(count)]
-    return [Sheet(image, _painted(mosaic, cut), layer=n, carried=carried) for n, cut in enumerate(cuts)]
+    return [
+        Sheet(image, _painted(mosaic, cut, slide.gain), layer=n, carried=carried)
+        for n, cut in enumerate(cuts)
+    ]
 
 
 def _sharpest_and_fused(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
     def plane(number: int, rows: slice, cols: slice) -> Pixels:
-        return slide.correction.cut(slide.fused.plane(slide.name, slide.frames.tile(number)), rows, cols)
+        return slide.correction().cut(slide.fused.plane(slide.name, slide.frames.tile(number)), rows, cols)
 
     def heights_um(number: int) -> Heights:
-        return upright(slide.fused.heights_um(slide.name, slide.frames.tile(number)), slide.correction.turns)
+        return upright(
+            slide.fused.heights_um(slide.name, slide.frames.tile(number)), slide.correction().turns
+        )
 
     def paint(block: BlockId, strokes: Strokes) -> Heights | None:
         return paint_heights(block, strokes, heights_um, SHARD_PX // HEIGHT_BIN_PX)
 
     edf, height = _begin_fused(slide)
     return [
-        Sheet(image, _painted(mosaic, slide.frames.cut)),
-        Sheet(edf, _painted(mosaic, plane), image=slide.paths.edf.name.split(".")[0]),
+        Sheet(image, _painted(mosaic, slide.frames.cut, slide.gain)),
+        Sheet(edf, _painted(mosaic, plane, slide.gain), image=slide.paths.edf.name.split(".")[0]),
         Sheet(height, paint, image=slide.paths.height.name.split(".")[0]),
     ]
 
 
-def _painted(mosaic: Mosaic, cut: Cut) -> Callable[[BlockId, Strokes], Pixels | None]:
-    return lambda block, strokes: mosaic.paint(block, strokes, cut)
+def _painted(mosaic: Mosaic, cut: Cut, gain: Gain | None) -> Callable[[BlockId, Strokes], Pixels | None]:
+    return lambda block, strokes: mosaic.paint(block, strokes, cut, gain)
 
 
 def _begin_fused(slide: Slide) -> tuple[PyramidStore, PyramidStore]:

@@ -22,12 +22,13 @@ from scanner.model.tile import EndOfPlan, Judged, Tile
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
 from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
 from scanner.pipeline.closing import Reading
-from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import FuseWork, with_fused
 from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish_tile
+from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
 from scanner.session.request import Search
 from scanner.session.storing import storing
@@ -102,8 +103,9 @@ def read_slide(
             desk.teller.planned(following)
         desk.tell(following)
 
-    stream = settled(_fused(desk, name, _judge(desk, name, watch.passed(items))), replanner, plan, tell)
-    places, found = _branches(desk, name, _Sheet(frame, plan, watch), stream, road)
+    flat = FlatChoice(desk.profile, desk.folder.ledger, name)
+    stream = settled(_fused(desk, name, _judge(desk, name, watch.passed(items), flat)), replanner, plan, tell)
+    places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
     _finish_all(desk, name, places)
@@ -127,6 +129,7 @@ class _Sheet:
 
     frame: MosaicFrame
     plan: Plan
+    flat: FlatChoice
     watch: Watch
 
 
@@ -143,15 +146,16 @@ def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -
     return both
 
 
-def _judge(desk: Desk, name: str, items: Iterable[Tile | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
+def _judge(
+    desk: Desk, name: str, items: Iterable[Tile | EndOfPlan], flat: FlatChoice
+) -> Iterator[Judged | EndOfPlan]:
     """Tiles without pixels were judged by an earlier session, and their facts say how."""
-    correction = Correction.of(desk.profile)
     with Ledger.open(desk.folder.ledger) as ledger:
         facts = (TileFinishedFact.from_body(event.body) for event in ledger.events(Kind.TILE_FINISHED, name))
         known = {tile_key(fact.tile, fact.plan): fact for fact in facts}
-    for item in items:
+    for item in flat.settled(items):
         if isinstance(item, EndOfPlan) or item.frame is not None:
-            yield item if isinstance(item, EndOfPlan) else judged(item, correction)
+            yield item if isinstance(item, EndOfPlan) else judged(item, flat())
             continue
         fact = known.get(tile_key(item.planned.tile, item.plan))
         if fact is None:
@@ -175,15 +179,18 @@ def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterat
 
 def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
-    frame, plan, correction = sheet.frame, sheet.plan, Correction.of(desk.profile)
+    frame, plan = sheet.frame, sheet.plan
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
-    frames = RecentFrames(desk.spool, name, correction, ROWS_KEPT * (width + 4))
+    frames = RecentFrames(desk.spool, name, sheet.flat, ROWS_KEPT * (width + 4))
     fused = FusedSpool(desk.folder.fused)
-    paths = desk.folder.slide(name)
-    stored, items = storing(desk.profile, correction, paths.image, items)
-    made = Slide(name, paths, frame, desk.profile.focus, frames, fused, correction, stored)
-    store = begin_image(made)
     with Ledger.open(desk.folder.ledger) as ledger:
+        work = LightWork.of(desk.profile, name, ledger, frames)
+        light = Light(work) if work else None
+        gain = light.gain if light else None
+        paths, focus = desk.folder.slide(name), desk.profile.focus
+        stored, items = storing(desk.profile, sheet.flat, paths.image, items)
+        made = Slide(name, paths, frame, focus, frames, fused, sheet.flat, stored, gain)
+        store = begin_image(made)
         package = desk.search.package
 
         def searched(tile: Tile) -> bool:
@@ -193,9 +200,10 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
 
         retakes = desk.profile.acquisition.retakes
         drawn = sheets(made, store)
+        growable, spool = desk.growable, desk.spool
         branch = ImageBranch(
             ImageWork(
-                name, frame, store, frames, ledger, desk.spool, desk.growable, retakes, searched, drawn, fused
+                name, frame, store, frames, ledger, spool, growable, retakes, searched, drawn, fused, light
             )
         )
         branch.begin(plan)

@@ -27,9 +27,10 @@ CAPTURED = frozenset(
         Kind.TILE_FAILED,
         Kind.PLAN_CAPTURED,
         Kind.SLIDE_UNLOADED,
+        Kind.FLAT_FIELD,
     }
 )
-"""What the stage had a part in; everything else is found out again."""
+"""What the stage, or the day of the scan, had a part in; everything else is found out again."""
 
 
 def check_replayable(source: RunFolder) -> None:

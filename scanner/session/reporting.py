@@ -10,7 +10,7 @@ from pathlib import Path
 from scanner.acquisition.identity import Identity
 from scanner.acquisition.rack import SlideBegun
 from scanner.export.geojson import write_geojson
-from scanner.model.events import Event, Kind
+from scanner.model.events import Event, Json, Kind
 from scanner.model.profile import FocusSpec
 from scanner.model.report import (
     FocusUsed,
@@ -26,6 +26,7 @@ from scanner.model.slide import Preparation
 from scanner.pipeline.closing import Closing, Reading, close, undecided
 from scanner.review.report import write_report
 from scanner.review.slide_page import write_thumbnail
+from scanner.session.light_report import image_facts, light_used
 from scanner.session.reading import Desk, Watch
 from scanner.storage.atomic import write_atomic
 from scanner.storage.ledger import Ledger
@@ -48,7 +49,8 @@ def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> 
     whole = reading.counts.planned == reading.counts.captured + reading.counts.skipped
     if whole and closing.outcome is not Outcome.RERUN:
         for path in paths.images:
-            PyramidStore.open(path).complete({"tiles": reading.counts.captured})
+            light = _light_of(desk, ledger, name) if path != paths.height else {}
+            PyramidStore.open(path).complete({"tiles": reading.counts.captured, **light})
     report = _report(desk, ledger, reading, closing, watch)
     write_atomic(paths.report, report.model_dump_json(indent=1))
     write_report(desk.folder.root)
@@ -174,7 +176,13 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         focus=_focus_used(desk.profile.focus),
         edf=_image_beside(desk.folder, desk.folder.slide(name).edf),
         height=_image_beside(desk.folder, desk.folder.slide(name).height),
+        light=light_used(ledger, name),
     )
+
+
+def _light_of(desk: Desk, ledger: Ledger, name: str) -> dict[str, Json]:
+    rig = desk.folder.settings.profile
+    return image_facts(light_used(ledger, name), desk.profile, Path(rig.path) if rig else None)
 
 
 def _focus_used(focus: FocusSpec) -> FocusUsed:

@@ -110,7 +110,10 @@ class TileFailedFact(Fact):
 
 
 class PlacedFact(Fact):
-    """Kind ``placed``: where a tile's top-left pixel lies, mosaic px; ``held`` where no neighbour could speak."""
+    """Kind ``placed``: where a tile's top-left pixel lies, mosaic px; ``held`` where no neighbour could speak.
+
+    ``gain``: what each channel is multiplied with when the tile is drawn, absent where nothing is.
+    """
 
     tile: int
     plan: int
@@ -118,6 +121,7 @@ class PlacedFact(Fact):
     y_px: float
     held: bool
     sigma_px: Unbounded
+    gain: tuple[float, ...] | None = Field(default=None, exclude_if=lambda gain: gain is None)
 
 
 class FusedFact(Fact):

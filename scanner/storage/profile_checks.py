@@ -2,10 +2,11 @@
 
 import difflib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from scanner.errors import BadInput, Problem
 from scanner.model.geometry import Affine, Space
+from scanner.model.optics import ChannelShift
 from scanner.model.profile import FocusStrategy, LoaderKind, MeasuredValues, Profile
 from scanner.storage.mm_config import MMConfig, read_cfg
 from scanner.storage.strict_yaml import Document
@@ -22,6 +23,8 @@ LABELS: tuple[Location, ...] = (
 )
 RUN_PROPERTIES = ("specimen", "um_per_px", "seed", "slides", "truth")
 SCALE_TOLERANCE = 0.1
+MOST_BENT = 0.05
+MOST_SHIFT_PX, MOST_SPLIT = 10.0, 0.01
 
 
 def focuses(profile: Profile) -> bool:
@@ -72,8 +75,9 @@ def _nearest(label: str, config: MMConfig) -> str:
 
 def contradictions(profile: Profile, document: Document) -> list[Problem]:
     """Values that are each possible and cannot be true together."""
-    checks = (_loader, _heights, _timing, _scale, _measured_signs)
-    return [document.problem(*fault) for check in checks for fault in check(profile)]
+    checks = (_loader, _heights, _timing, _scale, _measured_signs, _lens, _level)
+    faults = [*(fault for check in checks for fault in check(profile)), *_colour_profile(profile, document)]
+    return [document.problem(*fault) for fault in faults]
 
 
 Faults = Iterator[tuple[Location, str, str]]
@@ -144,13 +148,61 @@ def _measured_signs(profile: Profile) -> Faults:
         yield ("measured", "flat_field"), problem, "run `rackscan profile measure` again"
 
 
+def _lens(profile: Profile) -> Faults:
+    bent, split = profile.measured.distortion, profile.measured.chromatic
+    again = "run `rackscan profile measure` again, or leave it out"
+    if bent is not None:
+        k1, k2 = bent.value.k1, bent.value.k2
+        if max(abs(k1), abs(k1 + k2), abs(k2)) > MOST_BENT:
+            at: Location = ("measured", "distortion", "value")
+            yield at, f"k1 {k1:g}, k2 {k2:g} would move corners by more than {100 * MOST_BENT:g} %", again
+        if max(map(abs, bent.value.centre)) > 1:
+            at = ("measured", "distortion", "value", "centre")
+            yield (
+                at,
+                f"{list(bent.value.centre)} lies outside the frame",
+                "give it in half widths and half heights",
+            )
+    if split is None:
+        return
+    if profile.camera.channels != 3:
+        yield ("measured", "chromatic"), "a camera of one channel has no colours to shift", "leave it out"
+    for name, shift in (("red", split.value.red), ("blue", split.value.blue)):
+        if _implausible(shift):
+            shown = f"({shift.x_px:g}, {shift.y_px:g}) px and {shift.magnification:g}"
+            problem = f"{shown} is more than lenses split colours"
+            yield ("measured", "chromatic", "value", name), problem, again
+
+
+def _implausible(shift: ChannelShift) -> bool:
+    return max(abs(shift.x_px), abs(shift.y_px)) > MOST_SHIFT_PX or abs(shift.magnification) > MOST_SPLIT
+
+
+def _level(profile: Profile) -> Faults:
+    level, full = profile.measured.background_dn, 2**profile.camera.bits - 1
+    at: Location = ("measured", "background_dn")
+    if level is not None and len(level.value) != profile.camera.channels:
+        problem = f"{len(level.value)} levels for a camera of {profile.camera.channels} channels"
+        yield at, problem, "run `rackscan profile measure` again"
+    elif level is not None and not all(full / 10 < one < full for one in level.value):
+        problem = f"{list(level.value)} is no level of lit glass between {full / 10:g} and {full}"
+        yield at, problem, "run `rackscan profile measure` again"
+
+
+def _colour_profile(profile: Profile, document: Document) -> Faults:
+    icc = profile.image.colour_profile
+    if icc is not None and not (document.file.parent / icc).is_file():
+        at: Location = ("image", "colour_profile")
+        yield at, f"there is no file {icc} beside the profile", "give an ICC file, or leave it out"
+
+
 def expired_values(profile: Profile, document: Document, now: datetime) -> list[Problem]:
     """Measured values whose ``valid_until`` lies before ``now``; a time without a zone is UTC."""
     problems = []
     for name in MeasuredValues.model_fields:
         measured = getattr(profile.measured, name)
         until = measured.valid_until if measured is not None else None
-        if until is not None and (until if until.tzinfo else until.replace(tzinfo=UTC)) < now:
+        if measured is not None and until is not None and measured.expired(now):
             mend = f"run `rackscan profile measure {document.file}`"
             problems.append(document.problem(("measured", name), f"was valid until {until:%Y-%m-%d}", mend))
     return problems

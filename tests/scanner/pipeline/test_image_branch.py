@@ -57,7 +57,7 @@ class Slide:
     def branch(self, folder: Path, ledger: Ledger) -> ImageBranch:
         """The branch, begun or gone on with in ``folder``."""
         plain = Correction(np.eye(2, dtype=np.int64), None)
-        frames = RecentFrames(self.spool, NAME, plain, 6)
+        frames = RecentFrames(self.spool, NAME, lambda: plain, 6)
         store = open_image(folder / "image.ome.zarr", self.frame, NAME)
         work = ImageWork(NAME, self.frame, store, frames, ledger, self.spool, False, 1, lambda _: True)
         branch = ImageBranch(work)

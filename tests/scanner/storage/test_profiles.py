@@ -12,6 +12,8 @@ from scanner.model.profile import Measured, MeasuredValues
 from scanner.storage.profile_measured import HEADER, write_measured
 from scanner.storage.profiles import cfg_path, check_profile, missing_values, profile_warnings, read_profile
 
+MEASURED = 'when: "2026-11-26T00:00:00Z", how: a test'
+BENT = "measured.distortion.value"
 SHIPPED = Path(__file__).parents[3] / "hardware_profiles"
 Edit = Callable[[str, str], Path]
 
@@ -94,6 +96,49 @@ def test_a_rig_that_was_never_measured_is_told_to_measure() -> None:
             "run_properties.seed",
             "labelled Word",
         ),
+        (
+            "measured:",
+            f"measured:\n  distortion: {{value: {{k1: 0.4}}, {MEASURED}}}",
+            BENT,
+            "by more than 5 %",
+        ),
+        (
+            "measured:",
+            f"measured:\n  distortion: {{value: {{k1: 0.01, centre: [2, 0]}}, {MEASURED}}}",
+            f"{BENT}.centre",
+            "outside the frame",
+        ),
+        (
+            "measured:",
+            f"measured:\n  chromatic: {{value: {{red: {{x_px: 0.4}}}}, {MEASURED}}}",
+            "measured.chromatic",
+            "no colours to shift",
+        ),
+        (
+            "measured:",
+            f"measured:\n  chromatic: {{value: {{blue: {{magnification: 0.2}}}}, {MEASURED}}}",
+            "measured.chromatic.value.blue",
+            "more than lenses split",
+        ),
+        (
+            "measured:",
+            f"measured:\n  background_dn: {{value: [3], {MEASURED}}}",
+            "measured.background_dn",
+            "no level of lit glass",
+        ),
+        (
+            "measured:",
+            f"measured:\n  background_dn: {{value: [230, 231], {MEASURED}}}",
+            "measured.background_dn",
+            "2 levels",
+        ),
+        (
+            "acquisition:",
+            "image: {colour_profile: no.icc}\nacquisition:",
+            "image.colour_profile",
+            "no file no.icc",
+        ),
+        ("acquisition:", "image: {background: 255}\nacquisition:", "image.background", "less than or equal"),
     ],
 )
 def test_each_fault_is_named(edited: Edit, old: str, new: str, field: str, says: str) -> None:
