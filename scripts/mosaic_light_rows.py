@@ -128,7 +128,7 @@ def flicker_rows(name: str, grid: Grid, profile: Profile) -> list[Row]:
         Ledger.open(Path(folder) / "l.sqlite", create=True) as ledger,
     ):
         frames = RecentFrames(Spool(Path(folder) / "spool", keep=False), "s", lambda: correction, 1000)
-        light = Light(LightWork("s", 3, ledger, frames, 240.0, True))
+        light = Light(LightWork("s", 3, ledger, frames, 244.0, True))
         spent = []
         for number, pixels in enumerate(flat):
             pairs = [(n, _pair(grid.offset(n, number))) for n in grid.neighbours(number)]

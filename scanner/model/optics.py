@@ -46,6 +46,6 @@ class Look(Value):
     beside the profile, kept with the image; nothing is converted.
     """
 
-    background: Annotated[float, Field(ge=128, le=245)] | None = 240.0
+    background: Annotated[float, Field(ge=128, le=245)] | None = 244.0
     even_exposures: bool = True
     colour_profile: str | None = None

@@ -46,7 +46,7 @@ def test_glass_is_even_and_white_and_not_clipped(scanned: tuple[Path, RunResult]
     bins = levels[:, :1984, :1984].reshape(3, 62, 32, 62, 32).mean(axis=(2, 4))
     for channel in bins:
         glass = np.quantile(channel, 0.9)
-        assert abs(glass - 240) < 1.5
+        assert abs(glass - 244) < 1.5
         corners = [
             np.quantile(part, 0.97)
             for half in (channel[:31], channel[31:])
@@ -61,7 +61,7 @@ def test_report_and_image_say_what_was_done(scanned: tuple[Path, RunResult]) -> 
     (file,) = (run / "slides").glob("*/report.json")
     report = SlideReport.model_validate_json(file.read_text())
     assert report.light.flat_field == "scan"
-    assert report.light.background == 240
+    assert report.light.background == 244
     assert any("no flat field in the profile" in words for words in report.warnings)
     assert "Light:" in (run / "report.html").read_text()
     facts = PyramidStore.open(run / str(result.slides[0].image)).facts

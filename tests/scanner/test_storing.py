@@ -135,7 +135,7 @@ def test_the_rounded_image_itself_shows_a_detector_the_same_cells(
         cells.append(detect(image(scanned).path, tmp_path / name).cells)
         tables.append(pq.read_table(tmp_path / name / "findings.parquet").to_pylist())
     assert cells[0] > 20
-    assert abs(cells[1] - cells[0]) <= 0.05 * cells[0]
+    assert abs(cells[1] - cells[0]) <= 0.1 * cells[0]
     unlike = [one["score"] for one in tables[0] if not any(_same(one, other) for other in tables[1])]
     assert len(unlike) <= 0.3 * len(tables[0])
     assert max(unlike, default=0.0) < 0.2
