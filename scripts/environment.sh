@@ -32,3 +32,18 @@ environment() {
     "$BIN/python" -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".${extras:+[$extras]}"
     touch "$stamp-${extras:-base}"
 }
+
+# peers: .venv-peers with what the mosaic is compared to; PEERS is its Python, empty where it cannot be had
+peers() {
+    local stamp=.venv-peers/.installed-$(cksum <scripts/peers.txt | cut -d' ' -f1)
+    PEERS=$ROOT/.venv-peers/bin/python
+    [[ -e $stamp ]] && return
+    say "installing ashlar and ngff-zarr, to compare with (once)"
+    if "$(find_python)" -m venv --clear .venv-peers &&
+        "$PEERS" -m pip install -qq --disable-pip-version-check -r scripts/peers.txt; then
+        touch "$stamp"
+    else
+        echo "that failed; rows that compare with them will be null"
+        PEERS=
+    fi
+}

@@ -4,6 +4,7 @@ The stage of an unmeasured rig: the camera turned and scaled against it, backlas
 textured overlap is measured with a small error, an empty one not at all; a share of the answers may be made false.
 """
 
+import time
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from scanner.model.geometry import Point
 from scanner.pipeline.lattice import Cell
+from scanner.pipeline.network import Ties, solve
 from scanner.pipeline.placement import Placed, Placement
 from scanner.pipeline.registration import PairMeasurement
 from scanner.pipeline.stage_model import StagePrior
@@ -89,7 +91,7 @@ def _answer(offset: Point, cells: int, rng: np.random.Generator, false_share: fl
     return PairMeasurement(offset.x + miss[0], offset.y + miss[1], sigma, 0.9, 0.9, 0.3, True, "")
 
 
-def placed_in_order(grid: PairGrid, rows_later: int | None = 4) -> dict[Cell, Placed]:
+def placed_in_order(grid: PairGrid, rows_later: int | None = 6) -> dict[Cell, Placed]:
     """Where placement puts every tile when they come one by one."""
     placement = Placement((TILE_PX, TILE_PX), UNMEASURED, rows_later)
     numbers = {cell: k for k, cell in enumerate(grid.order)}
@@ -111,3 +113,26 @@ def seam_errors(grid: PairGrid, placed: dict[Cell, Placed]) -> FloatArray:
     return np.array(
         [(at[b] - at[a]).distance(grid.true[b] - grid.true[a]) for a, b in sorted(grid.textured)], float
     )
+
+
+def whole_solution_s(grid: PairGrid) -> float:
+    """CPU seconds of solving for all tiles at once, everything known: robust, with the stage's word on each pair."""
+    number = {cell: k for k, cell in enumerate(grid.order)}
+    listed = [
+        (number[a], number[b], Point(m.dx_px, m.dy_px), m.sigma_px) for (a, b), m in grid.measured.items()
+    ]
+    said = [(k, number[n], grid.said[n] - c_at, 6.3) for k, n, c_at in _neighbours(grid, number)]
+    at = np.array([(grid.said[cell].x, grid.said[cell].y) for cell in grid.order])
+    free = np.arange(len(at)) > 0
+    began = time.process_time()
+    solve(at, free, Ties.of(listed), Ties.of(said))
+    return time.process_time() - began
+
+
+def _neighbours(grid: PairGrid, number: dict[Cell, int]) -> list[tuple[int, Cell, Point]]:
+    return [
+        (number[r, c], near, grid.said[r, c])
+        for r, c in grid.order
+        for near in ((r, c + 1), (r + 1, c))
+        if near in number
+    ]

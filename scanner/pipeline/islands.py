@@ -1,5 +1,7 @@
 """Which tiles hang together by what was measured between them?"""
 
+from collections.abc import Iterable
+
 
 class Islands:
     """A partition of tiles that only ever merges (union by the smaller number, Tarjan 1975).
@@ -9,6 +11,14 @@ class Islands:
 
     def __init__(self) -> None:
         self._above: dict[int, int] = {}
+
+    def with_joined(self, pairs: Iterable[tuple[int, int]]) -> "Islands":
+        """A copy in which these hang together too."""
+        copy = Islands()
+        copy._above = dict(self._above)
+        for tile, other in pairs:
+            copy.join(tile, other)
+        return copy
 
     def of(self, tile: int) -> int:
         """The island of a tile; a tile that was never joined is an island of its own."""

@@ -1,11 +1,14 @@
 """Where do tiles lie that are tied together by measured displacements, some of which are wrong?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import splu
+
+from scanner.model.geometry import Point
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -15,6 +18,10 @@ STIFFNESS = (
 )
 FIRST_DOUBT_PX = 15.0  # how far from where the stage puts it a tie is half believed at first
 WRONG_PX = 1.0  # a tie that misses by more is dropped
+PLAUSIBLE_PX, AGAIN_SIGMA_PX = (
+    22.0,
+    0.5,
+)  # a dropped tie that the stage allows gets a second hearing, softly: was it alone?
 SPREAD_PX, SPREAD_SIGMA_PX = (
     5.0,
     1.0,
@@ -33,6 +40,15 @@ class Ties:
     offset: FloatArray
     weight: FloatArray
 
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, int, Point, float]]) -> "Ties":
+        """From (start, end, offset, sigma in px)."""
+        listed = list(rows)
+        offset = np.array([(p.x, p.y) for _, _, p, _ in listed], float).reshape(-1, 2)
+        start = np.array([s for s, *_ in listed], np.intp)
+        end = np.array([e for _, e, *_ in listed], np.intp)
+        return cls(start, end, offset, np.array([sigma**-2 for *_, sigma in listed], float))
+
 
 def solve(
     at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, spread: bool = False
@@ -42,7 +58,8 @@ def solve(
     Iteratively reweighted with a Cauchy loss whose scale falls from gross errors to half a pixel (graduated
     non-convexity, Blake and Zisserman 1987), beginning from what the stage says. No tie is stiff until the scale is
     small: a wrong one that alone joins two groups of tiles pulls them away from where the stage has them, and is
-    convicted by that.
+    convicted by that. What the stage allows is heard again at the end: a true tie whose tile strayed far is dropped
+    only where others contradict it.
 
     Args:
         at: (m, 2) float64 px, the places of fixed nodes and a first guess of the free ones.
@@ -55,19 +72,26 @@ def solve(
         (m, 2) float64 places and (n,) float64 trust 0..1 in each of ``ties``.
     """
     at = _least_squares(at, free, ties, soft, np.zeros(len(ties.start)))
-    trust = _cauchy(_residual(at, ties), FIRST_DOUBT_PX)
+    stray = _residual(at, ties)
+    trust = _cauchy(stray, FIRST_DOUBT_PX)
     for scale in SCALES_PX:
-        yielding = replace(ties, weight=np.minimum(ties.weight, (STIFFNESS * scale) ** -2))
-        at = _least_squares(at, free, yielding, soft, trust)
+        at = _least_squares(at, free, _yielding(ties, STIFFNESS * scale), soft, trust)
         trust = _cauchy(_residual(at, ties), scale)
         if spread and scale == SPREAD_PX:
             break
     wrong_px = SPREAD_PX if spread else WRONG_PX
-    final = replace(ties, weight=np.minimum(ties.weight, SPREAD_SIGMA_PX**-2)) if spread else ties
-    for _ in range(2):
-        trust = np.where(_residual(at, ties) < wrong_px, 1.0, 0.0)
-        at = _least_squares(at, free, final, soft, trust)
-    return at, trust
+    final = _yielding(ties, SPREAD_SIGMA_PX) if spread else ties
+    believed = _residual(at, ties) < wrong_px
+    again = ~believed & (stray < PLAUSIBLE_PX)
+    weight = np.where(again, np.minimum(final.weight, AGAIN_SIGMA_PX**-2), final.weight)
+    at = _least_squares(at, free, replace(final, weight=weight), soft, (believed | again).astype(float))
+    trust = np.where(_residual(at, ties) < wrong_px, 1.0, 0.0)
+    return _least_squares(at, free, final, soft, trust), trust
+
+
+def _yielding(ties: Ties, sigma_px: float) -> Ties:
+    """The same ties, none stiffer than ``sigma_px``."""
+    return replace(ties, weight=np.minimum(ties.weight, sigma_px**-2))
 
 
 def _cauchy(residual: FloatArray, scale: float) -> FloatArray:
@@ -89,12 +113,16 @@ def _least_squares(
     offset = np.concatenate([ties.offset, soft.offset])
     weight = np.concatenate([ties.weight * trust, soft.weight])
     miss = (at[end] - at[start] - offset) * weight[:, None]
-    force = np.zeros_like(at)
-    np.add.at(force, start, miss)
-    np.subtract.at(force, end, miss)
+    pulls = [np.bincount(node, miss[:, axis], len(at)) for axis in (0, 1) for node in (start, end)]
+    force = np.column_stack([pulls[0] - pulls[1], pulls[2] - pulls[3]])
     column = np.cumsum(free) - 1
     moved = at.copy()
-    moved[free] += splu(_stiffness(start, end, weight, free, column)).solve(force[free])
+    stiffness = _stiffness(start, end, weight, free, column)
+    symmetric = {"SymmetricMode": True}  # it is, and positive: half the work of a general matrix
+    factors = splu(
+        stiffness, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, panel_size=1, options=symmetric
+    )
+    moved[free] += factors.solve(force[free])
     return moved
 
 

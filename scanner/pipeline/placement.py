@@ -1,6 +1,6 @@
 """Where does each tile lie in the mosaic, decided once its neighbours have spoken and never changed again?"""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,7 +74,7 @@ class Placement:
     many tiles do as ``rows_later`` rows hold; if it is joined after that, what does not fit is spread thinly.
     """
 
-    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 4) -> None:
+    def __init__(self, tile_px: tuple[int, int], prior: StagePrior, rows_later: int | None = 6) -> None:
         """``tile_px`` is (h, w); ``rows_later`` None waits for ``finish``, for grids that are all there at once."""
         self._still_px = min(tile_px) / 8
         self._prior = prior
@@ -87,9 +87,9 @@ class Placement:
         self._last: _Node | None = None
         self._row_began = 0
         self._widest = 1
+        self._since = 0
         self._met = -2 * SPREAD_ROWS
         self._islands = Islands()
-        self._anchors: set[int] = set()
 
     def expect(self, row: int, col: int, prior: Point) -> list[Expected]:
         """The neighbours to register a tile against before it is added, in a fixed order."""
@@ -120,11 +120,11 @@ class Placement:
         self._waiting.append(tile)
         for other, pair in pairs:
             self._tie(self._nodes[other], node, pair)
-        return self._freeze([tile]) if again else self._freeze_due()
+        return self._freeze([tile], self._settle()) if again else self._freeze_due()
 
     def finish(self) -> list[Placed]:
         """Every tile that still waits, frozen; further tiles may follow."""
-        return self._freeze(list(self._waiting))
+        return self._freeze(list(self._waiting), self._settle()) if self._waiting else []
 
     def _stop(self, prior: Point) -> Stop:
         return next_stop(self._last.stop if self._last else None, prior, self._still_px)
@@ -148,41 +148,49 @@ class Placement:
             return
         offset = Point(pair.dx_px, pair.dy_px)
         self._model.learn(other.stop, node.stop, offset)
-        ends = {self._islands.of(other.tile), self._islands.of(node.tile)}
-        if len(ends & self._anchors) > 1:
-            self._met = node.turn
-        self._islands.join(other.tile, node.tile)
-        if ends & self._anchors:
-            self._anchors = self._anchors - ends | {self._islands.of(node.tile)}
         self._ties[other.tile, node.tile] = _Tie(other.tile, node.tile, offset, pair.sigma_px)
 
     def _freeze_due(self) -> list[Placed]:
         """Passed tiles whose island is tied to something frozen, can join no other any more, or has waited too long."""
         passed = [tile for tile in self._waiting if self._is_passed(self._nodes[tile])]
-        if self._rows_later is None or len(passed) < BATCH:
+        self._since += 1
+        if self._rows_later is None or len(passed) < BATCH or self._since < BATCH:
             return []
-        growing = {self._islands.of(tile) for tile in set(self._waiting).difference(passed)}
-        anchored = {self._islands.of(tile) for tile in self._anchors}
-        self._anchors = growing & anchored
-        ready = anchored | self._too_late(passed, growing, self._anchors)
+        self._since = 0
+        trusted = self._settle()
+        islands = self._islands.with_joined((tie.start, tie.end) for tie in trusted)
+        growing = {islands.of(tile) for tile in set(self._waiting).difference(passed)}
+        ends = {tile for key in self._ties for tile in key}
+        anchored = {islands.of(tile) for tile in ends if self._nodes[tile].frozen}
+        self._meet(islands, anchored & growing)
+        ready = anchored | self._too_late(passed, islands, growing, anchored & growing)
         pliant: set[int] = ready if len(ready & growing) > 1 else set()
         due = [
             tile
             for tile in passed
-            if (island := self._islands.of(tile)) not in growing
+            if (island := islands.of(tile)) not in growing
             or (island in ready and (island not in pliant or self._rows_since(tile) > PLIANT_ROWS))
         ]
-        return self._freeze(due) if len(due) >= BATCH else []
+        return self._freeze(due, trusted) if len(due) >= BATCH else []
+
+    def _meet(self, islands: Islands, anchored: set[int]) -> None:
+        """Two frozen islands that ties connect but do not fit: from now on the misfit is spread."""
+        for tie in self._ties.values():
+            ends = {islands.of(tie.start), islands.of(tie.end)}
+            if len(ends & anchored) > 1 and self._last is not None:
+                self._met = self._last.turn
 
     def _rows_since(self, tile: int) -> int:
         return self._last.turn - self._nodes[tile].turn if self._last else 0
 
-    def _too_late(self, passed: list[int], growing: set[int], anchored: set[int]) -> set[int]:
+    def _too_late(
+        self, passed: list[int], islands: Islands, growing: set[int], anchored: set[int]
+    ) -> set[int]:
         """Where too many tiles wait, the island that must not wait longer: the one with most passed tiles."""
         if self._rows_later is None or len(self._waiting) <= self._rows_later * self._widest:
             return set()
-        islands = [self._islands.of(tile) for tile in passed]
-        waiting = [island for island in islands if island in growing and island not in anchored]
+        late = [islands.of(tile) for tile in passed]
+        waiting = [island for island in late if island in growing and island not in anchored]
         return {max(waiting, key=lambda island: (waiting.count(island), -island))} if waiting else set()
 
     def _is_passed(self, node: _Node) -> bool:
@@ -193,14 +201,14 @@ class Placement:
         beyond = (self._last.col - node.col) * (1 if gone > 0 else -1)
         return later > 1 or (later == 1 and gone != 0 and beyond >= AHEAD)
 
-    def _freeze(self, due: list[int]) -> list[Placed]:
-        if not due:
-            return []
-        trusted = self._settle()
+    def _freeze(self, due: list[int], trusted: list[_Tie]) -> list[Placed]:
+        """Where they were just settled, some waiting tiles stay for good."""
         placed = [self._final(self._nodes[tile], trusted) for tile in due]
         for p in placed:
             self._nodes[p.tile] = replace(self._nodes[p.tile], at=Point(p.x_px, p.y_px), frozen=True)
-            self._anchors.add(self._islands.of(p.tile))
+        for tie in trusted:
+            if self._nodes[tie.start].frozen and self._nodes[tie.end].frozen:
+                self._islands.join(tie.start, tie.end)
         done = set(due)
         self._waiting = [tile for tile in self._waiting if tile not in done]
         free = set(self._waiting)
@@ -226,9 +234,9 @@ class Placement:
             for tile in self._waiting
         ]
         soft = [(index[t.start], index[t.end], t.offset, t.sigma_px) for t in says]
-        measured = _ties((index[t.start], index[t.end], t.offset, t.sigma_px) for t in ties)
+        measured = Ties.of((index[t.start], index[t.end], t.offset, t.sigma_px) for t in ties)
         spread = self._last is not None and self._last.turn - self._met <= SPREAD_ROWS
-        places, trust = solve(at, free, measured, _ties(soft + anywhere), spread)
+        places, trust = solve(at, free, measured, Ties.of(soft + anywhere), spread)
         for tile in self._waiting:
             x, y = places[index[tile]]
             self._nodes[tile] = replace(self._nodes[tile], at=Point(float(x), float(y)))
@@ -250,12 +258,3 @@ class Placement:
         x, y = (round(v * GRAIN) / GRAIN for v in (node.at.x, node.at.y))
         sigma = min(sigmas, default=self._prior.position_px)
         return Placed(node.tile, node.row, node.col, x, y, held=not sigmas, sigma_px=sigma)
-
-
-def _ties(rows: Iterable[tuple[int, int, Point, float]]) -> Ties:
-    """Ties from (start, end, offset, sigma in px)."""
-    listed = list(rows)
-    offset = np.array([(p.x, p.y) for _, _, p, _ in listed], float).reshape(-1, 2)
-    start = np.array([s for s, *_ in listed], np.intp)
-    end = np.array([e for _, e, *_ in listed], np.intp)
-    return Ties(start, end, offset, np.array([sigma**-2 for *_, sigma in listed], float))

@@ -17,7 +17,7 @@ from scanner.pipeline.refinement import Plane, Refined, float32, refine
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
-PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.9  # measured on sparse cytology: docs/decisions/0020
+PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.86  # measured on sparse cytology: docs/decisions/0020
 NOISE_SHARE = (
     0.5  # of the noise's energy in the norms: empty glass scores low, thin overlaps are not punished
 )

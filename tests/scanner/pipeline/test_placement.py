@@ -80,13 +80,13 @@ def test_measured_seams_close_also_where_a_third_of_the_overlaps_is_empty(seed: 
     assert max(errors) < 1
 
 
-def test_a_tile_is_frozen_once_and_at_the_latest_four_rows_later() -> None:
+def test_a_tile_is_frozen_once_and_at_the_latest_six_rows_later() -> None:
     stage = Stage(9, 6, seed=1)
     steps, _ = scan(new(), stage)
     frozen = [p.tile for step in steps for p in step]
     assert len(frozen) == len(set(frozen)) == 54
     late = [now - p.tile for now, step in enumerate(steps) for p in step]
-    assert max(late) <= 4 * 6 + 8
+    assert max(late) <= 6 * 6 + 8
     assert len(steps[-1]) <= 2 * 6 + 8
 
 
