@@ -1,5 +1,6 @@
 """Where does each tile lie in the mosaic, decided once its neighbours have spoken and never changed again?"""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ import numpy as np
 from scanner.model.geometry import Point
 from scanner.pipeline.islands import Islands
 from scanner.pipeline.network import Ties, solve
-from scanner.pipeline.registration import PairMeasurement
+from scanner.pipeline.registration import ONLY_FAINT, PairMeasurement
 from scanner.pipeline.stage_model import StageModel, StagePrior, Stop, next_stop
 
 GRAIN = 32  # places are whole multiples of 1/32 px, so that rounding of the last bit never shows in the image
@@ -18,6 +19,7 @@ PLIANT_ROWS = 2  # kept back where two frozen islands grow towards each other: w
 SPREAD_ROWS = 8  # for so long after they met
 LOCAL = 1.4  # how far two neighbours stray from each other, in units of how far a tile strays from its place
 ROAM = 6.0  # how far a tile may stray from its place with all that surrounds it, in the same units
+LOOP_PX = 1.0  # by which four measured sides of a square may miss each other
 NEIGHBOURS = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
 
@@ -118,7 +120,7 @@ class Placement:
         self._nodes[tile] = self._last = node
         self._cells[row, col] = tile
         self._waiting.append(tile)
-        for other, pair in pairs:
+        for other, pair in [*(p for p in pairs if p[1].accepted), *self._vouched_for(pairs)]:
             self._tie(self._nodes[other], node, pair)
         return self._freeze([tile], self._settle()) if again else self._freeze_due()
 
@@ -144,11 +146,37 @@ class Placement:
         self._waiting = [waiting for waiting in self._waiting if waiting != tile]
 
     def _tie(self, other: _Node, node: _Node, pair: PairMeasurement) -> None:
-        if not pair.accepted:
-            return
         offset = Point(pair.dx_px, pair.dy_px)
         self._model.learn(other.stop, node.stop, offset)
         self._ties[other.tile, node.tile] = _Tie(other.tile, node.tile, offset, pair.sigma_px)
+
+    def _vouched_for(self, pairs: Sequence[tuple[int, PairMeasurement]]) -> list[tuple[int, PairMeasurement]]:
+        """Two faint answers that close a loop with two sure ones: chance would have to agree with itself."""
+        faint = [(other, pair) for other, pair in pairs if pair.reason == ONLY_FAINT]
+        if len(faint) != 2:
+            return []
+        (one, a), (two, b) = faint
+        beside = {*self._around(one)} & {*self._around(two)}
+        for common in beside:
+            there, here = self._lies(common, one), self._lies(common, two)
+            if there is None or here is None:
+                continue
+            miss = there + Point(a.dx_px, a.dy_px) - here - Point(b.dx_px, b.dy_px)
+            if miss.distance(Point(0.0, 0.0)) < LOOP_PX:
+                return faint
+        return []
+
+    def _around(self, tile: int) -> Iterator[int]:
+        return self._neighbours(self._nodes[tile].row, self._nodes[tile].col)
+
+    def _lies(self, start: int, end: int) -> Point | None:
+        """How one tile surely lies to another: as measured, or as both are frozen."""
+        for key, sign in (((start, end), 1.0), ((end, start), -1.0)):
+            if key in self._ties:
+                offset = self._ties[key].offset
+                return Point(sign * offset.x, sign * offset.y)
+        a, b = self._nodes[start], self._nodes[end]
+        return b.at - a.at if a.frozen and b.frozen else None
 
     def _freeze_due(self) -> list[Placed]:
         """Passed tiles whose island is tied to something frozen, can join no other any more, or has waited too long."""
@@ -164,6 +192,8 @@ class Placement:
         anchored = {islands.of(tile) for tile in ends if self._nodes[tile].frozen}
         self._meet(islands, anchored & growing)
         ready = anchored | self._too_late(passed, islands, growing, anchored & growing)
+        if not ready & growing:
+            ready |= self._mainland(islands) & growing
         pliant: set[int] = ready if len(ready & growing) > 1 else set()
         due = [
             tile
@@ -172,6 +202,11 @@ class Placement:
             or (island in ready and (island not in pliant or self._rows_since(tile) > PLIANT_ROWS))
         ]
         return self._freeze(due, trusted) if len(due) >= BATCH else []
+
+    def _mainland(self, islands: Islands) -> set[int]:
+        """The island of most waiting tiles: where nothing else is frozen, it may be; the others will come to it."""
+        (most, tiles), *_ = Counter(islands.of(tile) for tile in self._waiting).most_common(1)
+        return {most} if 2 * tiles > len(self._waiting) else set()
 
     def _meet(self, islands: Islands, anchored: set[int]) -> None:
         """Two frozen islands that ties connect but do not fit: from now on the misfit is spread."""

@@ -18,6 +18,8 @@ from scanner.pipeline.refinement import Plane, Refined, float32, refine
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.86  # measured on sparse cytology: docs/decisions/0020
+FAINT = 0.33  # a lower peak is chance; between, an answer is only worth what others say of it
+ONLY_FAINT = "only faint texture matches"
 NOISE_SHARE = (
     0.5  # of the noise's energy in the norms: empty glass scores low, thin overlaps are not punished
 )
@@ -117,7 +119,7 @@ def _attempt(
         return _refused(expected, "the overlap is too thin")
     if not coarse.inside:
         return _refused(expected, AT_EDGE, coarse)
-    if coarse.value < max(PEAK, coarse.needed):
+    if coarse.value < max(FAINT, coarse.needed):
         return _refused(expected, "no texture that matches", coarse)
     return _refined(overlap, coarse, expected, noise)
 
@@ -268,8 +270,10 @@ def _refined(overlap: _Overlap, coarse: _Peak, expected: Point, noise_dn: float)
 def _verdict(coarse: _Peak, fine: Refined, moved_px: float) -> str:
     if moved_px > 3:
         return "the refinement ran away"
-    if fine.ncc < ALIGNED:
-        return "the aligned overlap does not match"
     if coarse.second > SECOND * coarse.value:
         return "two shifts match alike"
-    return "the texture fixes only one direction" if fine.sigma_px > 1 else ""
+    if fine.sigma_px > 1:
+        return "the texture fixes only one direction"
+    if coarse.value < PEAK or fine.ncc < ALIGNED:
+        return ONLY_FAINT if fine.ncc >= FAINT else "the aligned overlap does not match"
+    return ""

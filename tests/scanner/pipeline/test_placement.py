@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scanner.model.geometry import Point
 from scanner.pipeline.placement import Placed, Placement
-from scanner.pipeline.registration import PairMeasurement, register
+from scanner.pipeline.registration import ONLY_FAINT, PairMeasurement, register
 from scanner.pipeline.stage_model import StagePrior
 from tests.scanner.pipeline.conftest import SIDE, Grid
 
@@ -171,3 +171,33 @@ def test_tiles_of_a_specimen_are_placed_by_their_pixels(grid: Callable[[int, int
     assert not any(p.held for p in placed)
     assert np.std([s.x for s in shift]) < 0.1
     assert np.std([s.y for s in shift]) < 0.1
+
+
+def _pair(offset: Point, reason: str = "") -> PairMeasurement:
+    return PairMeasurement(offset.x, offset.y, 0.1, 0.4, 0.4, 0.2, not reason, reason)
+
+
+@pytest.mark.parametrize(("miss_px", "held"), [(0.2, False), (5.0, True)])
+def test_two_faint_answers_count_where_they_close_a_loop(miss_px: float, held: bool) -> None:
+    placement, right, down = new(), Point(903.0, 4.0), Point(-2.0, 905.0)
+    cells = [(0, 0), (0, 1), (1, 1), (1, 0)]
+    sure = [[], [(0, _pair(right))], [(1, _pair(down))]]
+    for tile, pairs in enumerate(sure):
+        row, col = cells[tile]
+        placement.add(tile, row, col, Point(col * STEP, row * STEP), pairs)
+    faint = [
+        (2, _pair(Point(-right.x, -right.y), ONLY_FAINT)),
+        (0, _pair(Point(down.x + miss_px, down.y), ONLY_FAINT)),
+    ]
+    placement.add(3, 1, 0, Point(0.0, STEP), faint)
+    last = {p.tile: p for p in placement.finish()}[3]
+    assert last.held == held
+
+
+def test_the_first_tile_of_a_row_has_not_passed_the_other_end_of_the_row_before() -> None:
+    stage = Stage(2, 12, seed=3)
+    steps, _ = scan(new(), stage)
+    assert all(not step for step in steps[:13])
+    frozen = [p for step in steps[:-1] for p in step]
+    assert frozen
+    assert all(p.row == 0 for p in frozen)
