@@ -13,19 +13,16 @@ from scanner.model.geometry import Point
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 SCALES_PX = (10.0, 7.0, 5.0, 3.5, 2.5, 1.7, 1.2, 0.8, 0.5)
-STIFFNESS = (
-    0.3  # while a scale is tried no tie is stiffer than this share of it: the others can contradict it
-)
-FIRST_DOUBT_PX = 15.0  # how far from where the stage puts it a tie is half believed at first
-WRONG_PX = 1.0  # a tie that misses by more is dropped
-PLAUSIBLE_PX, AGAIN_SIGMA_PX = (
-    22.0,
-    0.5,
-)  # a dropped tie that the stage allows gets a second hearing, softly: was it alone?
-SPREAD_PX, SPREAD_SIGMA_PX = (
-    5.0,
-    1.0,
-)  # the same, and the least sigma, where a misfit is known to be the stage's
+# while a scale is tried no tie is stiffer than this share of it: the others can contradict it
+STIFFNESS = 0.5
+# how far from where the stage puts it a tie is half believed at first
+FIRST_DOUBT_PX = 15.0
+# a tie that misses by more is dropped
+WRONG_PX = 1.0
+# a dropped tie that the stage allows gets a second hearing, softly: was it alone?
+PLAUSIBLE_PX, AGAIN_SIGMA_PX = 22.0, 0.5
+# what is dropped, and the least sigma, where a misfit is known to be the stage's
+SPREAD_PX, SPREAD_SIGMA_PX = 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
