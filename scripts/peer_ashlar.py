@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from ashlar import reg  # type: ignore[import-not-found]  # in an environment of its own
+from ashlar import reg  # in an environment of its own
 
 UM_PER_PX, GREEN = 0.5, 1
 
