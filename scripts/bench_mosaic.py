@@ -7,7 +7,6 @@ import itertools
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 
@@ -19,8 +18,8 @@ from scripts import (
     mosaic_store_rows,
     mosaic_writer_rows,
 )
+from scripts.mosaic_rows import Row, line
 
-Row = dict[str, Any]
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "place": mosaic_place_rows.rows,
     "peers": mosaic_peer_rows.rows,
@@ -40,8 +39,7 @@ def main(arguments: list[str]) -> int:
     for part in named or PARTS:
         for entry in PARTS[part]("--quick" not in arguments):
             found.append(entry)
-            line = f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})"
-            print(line, file=told, flush=True)
+            print(line(entry), file=told, flush=True)
     if "--json" in arguments:
         print(json.dumps({"rows": found}))
     return 0

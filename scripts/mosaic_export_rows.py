@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +21,8 @@ from scanner.devices.simulated.specimen import CameraGrid
 from scanner.pipeline.pyramid import Pyramid
 from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import Block, PyramidStore
+from scripts.mosaic_rows import Row, at_least, at_most, row, tell
 
-Row = dict[str, Any]
 SEED, FIRST_UM, STEP_UM = 77, (38_000.0, 8_000.0), 512.0
 FIELDS, SMALL, LARGE = (2, 2), (4, 4), (8, 8)  # blocks of 2048 px, across and down
 EXPORT = """
@@ -48,10 +47,12 @@ def fields() -> dict[tuple[int, int], Block]:
     slide, camera = ProceduralSlide((SEED, 0), {}, grid), FieldCamera(SEED, grid)
     each = SHARD_PX // SIDE_PX
     whole = np.empty((3, FIELDS[1] * SHARD_PX, FIELDS[0] * SHARD_PX), np.uint8)
-    for index, (row, col) in enumerate(itertools.product(range(FIELDS[1] * each), range(FIELDS[0] * each))):
-        at = (FIRST_UM[0] + col * STEP_UM, FIRST_UM[1] + row * STEP_UM)
+    for index, (down, right) in enumerate(
+        itertools.product(range(FIELDS[1] * each), range(FIELDS[0] * each))
+    ):
+        at = (FIRST_UM[0] + right * STEP_UM, FIRST_UM[1] + down * STEP_UM)
         shown = camera.expose(slide, at, slide.surface.height(*at), 5.0, index)
-        y, x = row * SIDE_PX, col * SIDE_PX
+        y, x = down * SIDE_PX, right * SIDE_PX
         whole[:, y : y + SIDE_PX, x : x + SIDE_PX] = np.moveaxis(shown, -1, 0)
     sides = itertools.product(range(FIELDS[1]), range(FIELDS[0]))
     return {
@@ -74,8 +75,8 @@ def stored(path: Path, blocks: dict[tuple[int, int], Block], size: tuple[int, in
     )
     store = PyramidStore.create(path, spec)
     pyramid = Pyramid(store.sizes, SHARD_PX, 255, store)
-    for row, col in itertools.product(range(size[1]), range(size[0])):
-        for made in pyramid.add(row, col, blocks[row % FIELDS[1], col % FIELDS[0]]):
+    for down, right in itertools.product(range(size[1]), range(size[0])):
+        for made in pyramid.add(down, right, blocks[down % FIELDS[1], right % FIELDS[0]]):
             store.write(made.level, made.row, made.col, made.pixels)
     store.complete({})
     return store
@@ -93,10 +94,10 @@ def exported(store: PyramidStore, packing: str) -> dict[str, float]:
 
 def rows() -> list[Row]:
     """Everything that is measured."""
-    return list(_rows())
+    return list(_found())
 
 
-def _rows() -> Iterator[Row]:
+def _found() -> Iterator[Row]:
     blocks = fields()
     with tempfile.TemporaryDirectory() as folder:
         small = stored(Path(folder) / "small.ome.zarr", blocks, SMALL)
@@ -105,25 +106,14 @@ def _rows() -> Iterator[Row]:
     raw, raw_large = (3 * s.spec.width_px * s.spec.height_px for s in (small, large))
     smaller = raw_large / other["bytes"]
     growth = other["peak_mb"] / one["peak_mb"]
-    yield _row("export: JPEG OME-TIFF, times smaller than raw", smaller, 15.0, smaller >= 15)
-    yield _row("export: lossless OME-TIFF, times smaller than raw", raw / whole["bytes"])
-    yield _row("export: CPU seconds a gigapixel, JPEG", other["cpu_s"] / (raw_large / 3e9))
-    yield _row("export: CPU seconds a gigapixel, lossless", whole["cpu_s"] / (raw / 3e9))
-    yield _row("export: peak memory, MB", other["peak_mb"])
-    yield _row("export: peak memory, 268 Mpx against 67", growth, 1.1, growth <= 1.1)
-
-
-def _row(name: str, value: float, bar: float | None = None, met: bool | None = None) -> Row:
-    return {"name": name, "value": round(value, 3), "bar": bar, "met": met}
-
-
-def main() -> int:
-    """Print the rows; returns the exit code."""
-    cv2.setNumThreads(1)
-    for entry in rows():
-        print(f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})")
-    return 0
+    yield at_least("export: JPEG OME-TIFF, times smaller than raw", smaller, 15.0)
+    yield row("export: lossless OME-TIFF, times smaller than raw", raw / whole["bytes"])
+    yield row("export: CPU seconds a gigapixel, JPEG", other["cpu_s"] / (raw_large / 3e9))
+    yield row("export: CPU seconds a gigapixel, lossless", whole["cpu_s"] / (raw / 3e9))
+    yield row("export: peak memory, MB", other["peak_mb"])
+    yield at_most("export: peak memory, 268 Mpx against 67", growth, 1.1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cv2.setNumThreads(1)
+    tell(rows())

@@ -5,8 +5,6 @@ vignetting, 1 % flicker. The true light, bend and shift of colours are known.
 """
 
 import itertools
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,16 +32,18 @@ from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.mosaic import _sample
 from scanner.pipeline.registration import PairMeasurement
 from scanner.storage.ledger import Ledger
+from scanner.storage.ngff import BLOSC_LEVEL
 from scanner.storage.profiles import read_profile
 from scanner.storage.spool import Spool
 from scripts.focus_field import SimulatedField
+from scripts.mosaic_rows import Row, at_most, row, tell
 
-Row = dict[str, Any]
 PROFILE = Path(__file__).parents[1] / "hardware_profiles" / "simulated.yaml"
 SEED, ROWS, COLS, STEP_UM = 5, 4, 7, 461.0
 STARTS = {"sparse": ("cytology", (41_500.0, 4_000.0)), "dense": ("histology", (43_000.0, 11_000.0))}
 TISSUE_EDGE = ("histology", (41_500.0, 3_200.0))
 TILT = 0.05
+GLASS_NOISE_DN = 2.3
 BENT = Distortion(k1=0.006)
 SPLIT = Chromatic(
     red=ChannelShift(x_px=0.4, y_px=-0.2, magnification=0.0006),
@@ -110,12 +111,11 @@ def shading_rows(grids: dict[str, Grid], profile: Profile) -> list[Row]:
         raw = [np.rint(one * tilted(tilt)).astype(np.uint8) for one in grid.raw]
         told = estimate([coarse(one) for one in raw])
         words = f"shading left by the scan's own field, {name}{', tilted lamp' if tilt else ''}, 95th percentile, %"
+        bar = 2.0 if name == "dense" else 0.5
         if told.field is None:
-            found.append(row(f"{words} (refused: {told.reason})", -1.0, 2.0, met=False))
+            found.append(row(f"{words} (refused: {told.reason})", None, bar, met=False))
         else:
-            left = shading(told.field, tilt)
-            bar = 2.0 if name == "dense" else 0.5
-            found.append(row(words, left, bar, met=left <= bar))
+            found.append(at_most(words, shading(told.field, tilt), bar))
     return found
 
 
@@ -275,16 +275,6 @@ def cpu_ms(*calls: Callable[[], object]) -> list[float]:
     return least
 
 
-def row(name: str, value: float, bar: float | None = None, met: bool | None = None) -> Row:
-    """One line of the bench."""
-    return {"name": name, "value": round(value, 3), "bar": bar, "met": met}
-
-
-def at_most(name: str, value: float, bar: float) -> Row:
-    """One line with an upper bar."""
-    return row(name, value, bar, value <= bar)
-
-
 def rows() -> list[Row]:
     """Everything that is measured."""
     profile = read_profile(PROFILE)
@@ -292,20 +282,24 @@ def rows() -> list[Row]:
     flicker = [entry for name, grid in grids.items() for entry in flicker_rows(name, grid, profile)]
     told = {"sparse": grids["sparse"], "tissue's edge": Grid(*TISSUE_EDGE), "dense": grids["dense"]}
     cost = cost_rows(grids["sparse"].raw[0], profile)
-    return [*shading_rows(told, profile), *flicker, *lens_rows(), *cost]
+    return [*shading_rows(told, profile), *flicker, *lens_rows(), *cost, *size_rows()]
 
 
-def main() -> int:
-    """Print the rows; returns the exit code."""
-    cv2.setNumThreads(1)
-    found = rows()
-    if "--json" in sys.argv[1:]:
-        print(json.dumps({"rows": found}))
-    else:
-        for entry in found:
-            print(f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})")
-    return 0
+def size_rows() -> list[Row]:
+    """What the noise of empty glass costs on disk at the level it is brought to, and at a rounder one."""
+    noise = np.random.default_rng(SEED).normal(0, GLASS_NOISE_DN, (512, 512))
+    found = []
+    for level, step in itertools.product((240, 244), (1, 4)):
+        glass = (np.clip(np.rint((level + noise) / step) * step, 0, 255)).astype(np.uint8)
+        packed = imagecodecs.blosc_encode(
+            glass, level=BLOSC_LEVEL, compressor="lz4", shuffle="bitshuffle", typesize=1
+        )
+        found.append(
+            row(f"glass at {level}, steps of {step}: times smaller by lz4", glass.nbytes / len(packed))
+        )
+    return found
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    cv2.setNumThreads(1)
+    tell(rows())

@@ -16,8 +16,9 @@ import numpy as np
 
 from scanner.model.profile import StorageCodec
 from scripts.mosaic_grids import TileGrid, take_grid
-from scripts.mosaic_place_rows import Row, above, row
+from scripts.mosaic_place_rows import above
 from scripts.mosaic_road import Road
+from scripts.mosaic_rows import Row, at_least, at_most, row
 
 PEER = Path(__file__).with_name("peer_ashlar.py")
 KINDS, SIDE, SEED = ("sparse", "dense"), 8, 901
@@ -42,26 +43,17 @@ def _compared(grid: TileGrid, folder: Path) -> list[Row]:
     ours_mb = sum(f.stat().st_size for f in road.store.path.rglob("*") if f.is_file()) / 1e6
     peer = _ashlar(grid, folder)
     return [
-        row(f"{name}: ashlar's seams that show, off by more than 1 px, %", _off(grid, peer), None),
-        row(
-            f"{name}: register and solve, CPU of ashlar over ours",
-            _over(peer, "solve_cpu_s", solved_s),
-            15.0,
-            True,
+        row(f"{name}: ashlar's seams that show, off by more than 1 px, %", _off(grid, peer)),
+        at_least(
+            f"{name}: register and solve, CPU of ashlar over ours", _over(peer, "solve_cpu_s", solved_s), 15.0
         ),
-        row(
-            f"{name}: tiles on disk to pyramid, CPU of ashlar over ours",
-            _over(peer, "cpu_s", ours_s),
-            8.0,
-            True,
+        at_least(
+            f"{name}: tiles on disk to pyramid, CPU of ashlar over ours", _over(peer, "cpu_s", ours_s), 8.0
         ),
-        row(f"{name}: tiles on disk to pyramid, CPU s of ours", ours_s, None),
-        row(f"{name}: size, ashlar over ours", _over(peer, "mb", ours_mb), None),
-        row(f"{name}: last tile to complete image, s", tail_s, 2.0),
-        *(
-            row(f"{name}: {step}, CPU ms a tile", 1000 * s / len(grid.taken), None)
-            for step, s in steps.items()
-        ),
+        row(f"{name}: tiles on disk to pyramid, CPU s of ours", ours_s),
+        row(f"{name}: size, ashlar over ours", _over(peer, "mb", ours_mb)),
+        at_most(f"{name}: last tile to complete image, s", tail_s, 2.0),
+        *(row(f"{name}: {step}, CPU ms a tile", 1000 * s / len(grid.taken)) for step, s in steps.items()),
     ]
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,9 @@ from scanner.pipeline.placement import Placed
 from scanner.pipeline.registration import PairMeasurement
 from scripts import mosaic_pairs
 from scripts.mosaic_grids import TileGrid, take_grid
-from scripts.mosaic_road import Clock, measure, place
+from scripts.mosaic_road import Bend, Clock, measure, place
+from scripts.mosaic_rows import Row, at_least, at_most, row
 
-Row = dict[str, Any]
 FloatArray = NDArray[np.float64]
 GRIDS = [
     ("sparse", 8, (901, 902, 903)),
@@ -69,7 +68,7 @@ def _judged(grid: TileGrid, shown: list[tuple[int, int]], sums: Sums) -> list[fl
     return _seams(grid, shown, placed)
 
 
-def _bender(seed: int) -> "Any":
+def _bender(seed: int) -> Bend:
     rng = np.random.default_rng((seed, 17))
 
     def bend(pair: PairMeasurement) -> PairMeasurement:
@@ -100,25 +99,26 @@ def _offset(pair: PairMeasurement) -> Point:
 
 def _of_kind(name: str, kind: str, seams: list[float], empty: float) -> Iterable[Row]:
     bars = (0.3, 3.0) if kind == "sparse" else (0.0, 0.3)
-    yield row(f"{name}: overlaps without texture, %", 100 * empty, None)
-    yield row(f"{name}: seams that show, off by more than 1 px, %, of {len(seams)}", above(seams, 1), bars[0])
-    yield row(f"{name}: worst seam that shows, px", max(seams), bars[1])
+    yield row(f"{name}: overlaps without texture, %", 100 * empty)
+    yield at_most(
+        f"{name}: seams that show, off by more than 1 px, %, of {len(seams)}", above(seams, 1), bars[0]
+    )
+    yield at_most(f"{name}: worst seam that shows, px", max(seams), bars[1])
 
 
 def _of_all(sums: Sums) -> Iterable[Row]:
     steps = sums.clock.seconds
     wrong = sum(error > 1 for error in sums.wrong)
-    yield row(f"register: accepted and wrong by more than 1 px, of {len(sums.wrong)}", wrong, 0)
-    yield row("register: error, 95th percentile, px", float(np.quantile(sums.wrong, 0.95)), None)
-    yield row("register: CPU ms a pair", 1000 * steps["register"] / sums.pairs, 8.0)
-    yield row("place: CPU ms a tile", 1000 * steps["place"] / sums.tiles, 10.0)
-    yield row(
+    yield at_most(f"register: accepted and wrong by more than 1 px, of {len(sums.wrong)}", wrong, 0)
+    yield row("register: error, 95th percentile, px", float(np.quantile(sums.wrong, 0.95)))
+    yield at_most("register: CPU ms a pair", 1000 * steps["register"] / sums.pairs, 8.0)
+    yield at_most("place: CPU ms a tile", 1000 * steps["place"] / sums.tiles, 10.0)
+    yield at_least(
         f"place: seams that show within 0.25 px of the whole solution, %, of {len(sums.apart)}",
         100 - above(sums.apart, 0.25),
         99.9,
-        least=True,
     )
-    yield row("place: with 3 % false pairs, seams off by more than 1 px, %", above(sums.bent, 1), 1.0)
+    yield at_most("place: with 3 % false pairs, seams off by more than 1 px, %", above(sums.bent, 1), 1.0)
 
 
 def _solving() -> Iterable[Row]:
@@ -128,22 +128,16 @@ def _solving() -> Iterable[Row]:
     placed = mosaic_pairs.placed_in_order(large)
     online_s = time.process_time() - began
     errors = mosaic_pairs.seam_errors(large, placed)
-    yield row("100 × 100 pairs: place on line, CPU ms a tile", 1000 * online_s / 10_000, 10.0)
-    yield row(f"100 × 100 pairs: off by more than 1 px, %, of {len(errors)}", above(errors, 1), 0.3)
-    yield row("100 × 100 pairs: worst, px", float(errors.max()), None)
-    yield row("100 × 100 pairs: one solution of all, CPU s", mosaic_pairs.whole_solution_s(large), 0.5)
+    yield at_most("100 × 100 pairs: place on line, CPU ms a tile", 1000 * online_s / 10_000, 10.0)
+    yield at_most(f"100 × 100 pairs: off by more than 1 px, %, of {len(errors)}", above(errors, 1), 0.3)
+    yield row("100 × 100 pairs: worst, px", float(errors.max()))
+    yield at_most("100 × 100 pairs: one solution of all, CPU s", mosaic_pairs.whole_solution_s(large), 0.5)
     small = [mosaic_pairs.pair_grid(16, "sparse", seed) for seed in range(PAIR_SEEDS)]
     all_errors = np.concatenate([mosaic_pairs.seam_errors(g, mosaic_pairs.placed_in_order(g)) for g in small])
-    yield row(f"16 × 16 pairs: off by more than 1 px, %, of {len(all_errors)}", above(all_errors, 1), 0.3)
-    yield row("16 × 16 pairs: worst, px", float(all_errors.max()), 3.0)
+    yield at_most(f"16 × 16 pairs: off by more than 1 px, %, of {len(all_errors)}", above(all_errors, 1), 0.3)
+    yield at_most("16 × 16 pairs: worst, px", float(all_errors.max()), 3.0)
 
 
 def above(errors: "FloatArray | list[float]", bar_px: float) -> float:
     """Percent of errors above a bar."""
     return 100 * float(np.mean(np.asarray(errors) > bar_px))
-
-
-def row(name: str, value: float | None, bar: float | None, least: bool = False) -> Row:
-    """One line; ``least`` says that more is better."""
-    met = None if value is None or bar is None else value >= bar if least else value <= bar
-    return {"name": name, "value": None if value is None else round(value, 3), "bar": bar, "met": met}

@@ -17,7 +17,7 @@ from scanner.model.rounding import Stored
 from scanner.model.tile import Pixels
 from scanner.pipeline.lattice import Lattice
 from scanner.pipeline.mosaic import BlockId, Canvas, Mosaic
-from scanner.pipeline.placement import Placed, Placement
+from scanner.pipeline.placement import Expected, Placed, Placement
 from scanner.pipeline.pyramid import Pyramid
 from scanner.pipeline.registration import PairMeasurement, noise_of, register
 from scanner.pipeline.stage_model import StagePrior
@@ -67,18 +67,22 @@ def measure(grid: TileGrid, clock: Clock, tiles: Tiles | None = None) -> tuple[P
     pairs: Pairs = {}
     placed: list[Placed] = []
     for number, one in enumerate(grid.taken):
-        pixels, found = shown(number), []
         with clock.timed("register"):
-            noise = noise_of(pixels)
-            for e in placement.expect(*one.cell, one.said):
-                pair = register(shown(e.other), pixels, e.offset, e.search_px, noise)
-                found.append((e.other, pair))
-                pairs[e.other, number] = pair
+            found = _registered(number, shown, placement.expect(*one.cell, one.said))
+        pairs |= {(other, number): pair for other, pair in found}
         with clock.timed("place"):
             placed += placement.add(number, *one.cell, one.said, found)
     with clock.timed("place"):
         placed += placement.finish()
     return pairs, {p.tile: p for p in placed}
+
+
+def _registered(
+    number: int, tiles: "Tiles", expected: Iterable[Expected]
+) -> list[tuple[int, PairMeasurement]]:
+    pixels = tiles(number)
+    noise = noise_of(pixels)
+    return [(e.other, register(tiles(e.other), pixels, e.offset, e.search_px, noise)) for e in expected]
 
 
 def place(
@@ -127,13 +131,9 @@ class Road:
     def run(self) -> float:
         """All fields; seconds from the last one to the finished image."""
         for number, one in enumerate(self.grid.taken):
-            pixels, said = self.tiles(number), one.said - self.low
+            said = one.said - self.low
             with self.clock.timed("register"):
-                noise = noise_of(pixels)
-                pairs = [
-                    (e.other, register(self.tiles(e.other), pixels, e.offset, e.search_px, noise))
-                    for e in self.placement.expect(*one.cell, said)
-                ]
+                pairs = _registered(number, self.tiles, self.placement.expect(*one.cell, said))
             with self.clock.timed("place"):
                 placed = self.placement.add(number, *one.cell, said, pairs)
             self._take(placed)

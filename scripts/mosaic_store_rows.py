@@ -13,7 +13,6 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaozarrs
@@ -23,10 +22,10 @@ from ome_zarr_models.v05.image import Image
 from scanner.model.events import Kind
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
+from scripts.mosaic_rows import Row, at_least, at_most, row, tell
 from scripts.mosaic_store_writer import READY, SLIDE
 from scripts.mosaic_workload import grainy
 
-Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 CANVAS_PX, PACE_S = 6144, 0.002
 KILLS, READS = 50, 1000
@@ -68,28 +67,13 @@ def rows(full: bool = True) -> list[Row]:
         at_most(f"kill: torn of {found.shards} shards", found.torn, 0),
         at_most("kill: shards that were in the ledger and are gone", found.lost, 0),
         at_most("kill: images that yaozarrs or ome-zarr-models refuse", found.invalid, 0),
-        {
-            "name": "kill: images that ngff-zarr refuses, strictly",
-            "value": strict,
-            "bar": 0,
-            "met": None if strict is None else strict == 0,
-        },
+        at_most("kill: images that ngff-zarr refuses, strictly", strict, 0),
         at_most(f"kill: of {found.finished} resumed to their end, unlike one never killed", found.unlike, 0),
         at_least("reader: reads while the image grew", seen["reads"], READS),
         at_most("reader: errors", seen["errors"], 0),
         at_most("reader: blocks neither empty nor final", seen["mixed"], 0),
-        {"name": "reader: blocks seen final", "value": seen["final"], "bar": None, "met": None},
+        row("reader: blocks seen final", seen["final"]),
     ]
-
-
-def at_most(name: str, value: float, bar: float) -> Row:
-    """One line with an upper bar."""
-    return {"name": name, "value": value, "bar": bar, "met": value <= bar}
-
-
-def at_least(name: str, value: float, bar: float) -> Row:
-    """One line with a lower bar."""
-    return {"name": name, "value": value, "bar": bar, "met": value >= bar}
 
 
 def finished(folder: Path, canvas_px: int) -> Path:
@@ -220,5 +204,4 @@ def looked_at(scratch: Path, truth: Path, reads: int, canvas_px: int, pace_s: fl
 
 
 if __name__ == "__main__":
-    for entry in rows("--quick" not in sys.argv[1:]):
-        print(f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})")
+    tell(rows("--quick" not in sys.argv[1:]))

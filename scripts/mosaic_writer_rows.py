@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import zarr
 
+from scripts.mosaic_rows import Row, at_least, at_most, row, tell
 from scripts.mosaic_workload import square
 from scripts.mosaic_writers import WRITERS, halved, load_of
 
-Row = dict[str, Any]
 Figures = dict[str, float]
 ROOT = Path(__file__).parents[1]
 SQUARE_PX, LARGE_PX = 16_384, 32_768
@@ -37,23 +37,17 @@ def rows(full: bool = True) -> list[Row]:
     heights = [_measured(OURS, one)["peak_mb"] for one in STRIPS]
     spread = abs(heights[1] / heights[0] - 1)
     return [
-        row("write: CPU s of ours", statistics.median(r[OURS]["cpu_s"] for r in rounds), None),
-        row("write: CPU of naive tensorstore over ours", _ratio(rounds, NAIVE, "cpu_s"), 2.0, least=True),
-        row("write: CPU of naive zarr-python over ours", _ratio(rounds, ZARR, "cpu_s"), 4.0, least=True),
-        row("write: CPU of acquire-zarr over ours", _ratio(rounds, ACQUIRE, "cpu_s"), 3.0, least=True),
-        row("write: CPU of a lossy tifffile JPEG over ours", _ratio(rounds, TIFF, "cpu_s"), None),
-        row("write: tail of naive tensorstore over ours", _ratio(rounds, NAIVE, "tail_s"), 5.0, least=True),
-        row("write: peak memory of tifffile over ours", _ratio(rounds, TIFF, "peak_mb"), 2.0, least=True),
-        row("write: memory of 20 × 50 tiles against 20 × 5, relative", spread, 0.10),
-        row("write: levels, largest error", _largest_error(), 0),
+        row("write: CPU s of ours", statistics.median(r[OURS]["cpu_s"] for r in rounds)),
+        at_least("write: CPU of naive tensorstore over ours", _ratio(rounds, NAIVE, "cpu_s"), 2.0),
+        at_least("write: CPU of naive zarr-python over ours", _ratio(rounds, ZARR, "cpu_s"), 4.0),
+        at_least("write: CPU of acquire-zarr over ours", _ratio(rounds, ACQUIRE, "cpu_s"), 3.0),
+        row("write: CPU of a lossy tifffile JPEG over ours", _ratio(rounds, TIFF, "cpu_s")),
+        at_least("write: tail of naive tensorstore over ours", _ratio(rounds, NAIVE, "tail_s"), 5.0),
+        at_least("write: peak memory of tifffile over ours", _ratio(rounds, TIFF, "peak_mb"), 2.0),
+        at_most("write: memory of 20 × 50 tiles against 20 × 5, relative", spread, 0.10),
+        at_most("write: levels, largest error", _largest_error(), 0),
         *(_large() if full else []),
     ]
-
-
-def row(name: str, value: float | None, bar: float | None, least: bool = False) -> Row:
-    """One line; ``least`` says that more is better."""
-    met = None if value is None or bar is None else value >= bar if least else value <= bar
-    return {"name": name, "value": None if value is None else round(value, 3), "bar": bar, "met": met}
 
 
 def _round(canvas: int) -> dict[str, Figures]:
@@ -88,7 +82,7 @@ def _ratio(rounds: list[dict[str, Figures]], name: str, what: str) -> float | No
 
 def _large() -> list[Row]:
     square(LARGE_PX)
-    return [row("write: tail at 32k², s", _measured(OURS, str(LARGE_PX))["tail_s"], 1.0)]
+    return [at_most("write: tail at 32k², s", _measured(OURS, str(LARGE_PX))["tail_s"], 1.0)]
 
 
 def _largest_error() -> float:
@@ -114,5 +108,4 @@ def _difference(one: "np.ndarray[Any, Any]", other: "np.ndarray[Any, Any]") -> i
 
 
 if __name__ == "__main__":
-    for entry in rows("--quick" not in sys.argv[1:]):
-        print(f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})", flush=True)
+    tell(rows("--quick" not in sys.argv[1:]))

@@ -196,12 +196,8 @@ def _readout(bench: Bench) -> Measured[float]:
 
 def _noise(bench: Bench) -> Measured[CameraNoise] | None:
     pairs = steps.still_pairs(bench)
-    try:
-        value, error = fits.fit_noise(pairs)
-    except ValueError as unfit:
-        log.warning("noise was not measured: %s", unfit)
-        return None
-    return _measured(value, f"photon transfer over {len(pairs)} pairs of still frames", error)
+    how = f"photon transfer over {len(pairs)} pairs of still frames"
+    return _if_it_tells("noise was", lambda: fits.fit_noise(pairs), how)
 
 
 def _flat_field(lines: Sequence[Line], say: Say) -> Measured[FlatField] | None:
@@ -217,31 +213,36 @@ def _background(
     rig: Rig, lines: Sequence[Line], flat: Measured[FlatField]
 ) -> Measured[tuple[float, ...]] | None:
     fields = [field for line in lines for field in line.fields]
-    try:
-        value, apart = fits.fit_background(fields, flat.value, float(2**rig.profile.camera.bits - 1))
-    except ValueError as unfit:
-        log.warning("the background was not measured: %s", unfit)
-        return None
-    return _measured(value, f"glass in {len(fields)} fields, evenly lit; sigma of one exposure", apart)
+    full, how = (
+        float(2**rig.profile.camera.bits - 1),
+        f"glass in {len(fields)} fields, evenly lit; sigma of one exposure",
+    )
+    return _if_it_tells("the background was", lambda: fits.fit_background(fields, flat.value, full), how)
 
 
 def _distortion(rig: Rig, lines: Sequence[Line]) -> Measured[Distortion] | None:
-    camera, pairs = rig.profile.camera, [pair for line in lines for pair in line.twice]
-    try:
-        value, off_px = fit_distortion(pairs, (camera.height_px, camera.width_px))
-    except ValueError as unfit:
-        log.warning("the lens was not measured: %s", unfit)
-        return None
-    return _measured(value, f"blocks of {len(pairs)} pairs of frames; sigma in px at a corner", off_px)
+    pairs, shape = [pair for line in lines for pair in line.twice], _shape(rig)
+    how = f"blocks of {len(pairs)} pairs of frames; sigma in px at a corner"
+    return _if_it_tells("the lens was", lambda: fit_distortion(pairs, shape), how)
 
 
 def _chromatic(rig: Rig, lines: Sequence[Line]) -> Measured[Chromatic] | None:
-    camera, frames = rig.profile.camera, [frame for line in lines for frame in line.colours]
-    if camera.channels != 3:
+    if rig.profile.camera.channels != 3:
         return None
+    frames, shape = [frame for line in lines for frame in line.colours], _shape(rig)
+    how = f"blocks of {len(frames)} frames; sigma in px at a corner"
+    return _if_it_tells("the lens's colours were", lambda: fit_chromatic(frames, shape), how)
+
+
+def _shape(rig: Rig) -> tuple[int, int]:
+    return rig.profile.camera.height_px, rig.profile.camera.width_px
+
+
+def _if_it_tells(what: str, fit: Callable[[], tuple[T, float]], how: str) -> Measured[T] | None:
+    """What a fit gives, or nothing and a warning where the frames do not tell it."""
     try:
-        value, off_px = fit_chromatic(frames, (camera.height_px, camera.width_px))
+        value, sigma = fit()
     except ValueError as unfit:
-        log.warning("the lens's colours were not measured: %s", unfit)
+        log.warning("%s not measured: %s", what, unfit)
         return None
-    return _measured(value, f"blocks of {len(frames)} frames; sigma in px at a corner", off_px)
+    return _measured(value, how, sigma)

@@ -14,6 +14,7 @@ import numpy as np
 from scanner.errors import BadInput
 from scanner.offline.focus import FocusBlock, Focused, FocusResult, Told, focus_planes
 from scanner.offline.stack_pixels import full_range
+from scanner.review.mosaic_charts import Tick
 from scanner.review.pictures import data_uri, eight_bit, jpeg, shrunk
 from scanner.review.report import templates
 from scanner.storage.atomic import write_atomic
@@ -59,14 +60,6 @@ class Column:
     right: str
     x: float
     y: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A number on an axis and where it stands."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,10 +268,11 @@ class Placement:
             )
             for tile in self._waiting
         ]
-        soft = [(index[t.start], index[t.end], t.offset, t.sigma_px) for t in says]
-        measured = Ties.of((index[t.start], index[t.end], t.offset, t.sigma_px) for t in ties)
+        soft, measured = (
+            [(index[t.start], index[t.end], t.offset, t.sigma_px) for t in some] for some in (says, ties)
+        )
         spread = self._last is not None and self._last.turn - self._met <= SPREAD_ROWS
-        places, trust = solve(at, free, measured, Ties.of(soft + anywhere), spread)
+        places, trust = solve(at, free, Ties.of(measured), Ties.of(soft + anywhere), spread)
         for tile in self._waiting:
             x, y = places[index[tile]]
             self._nodes[tile] = replace(self._nodes[tile], at=Point(float(x), float(y)))

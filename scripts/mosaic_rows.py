@@ -1,0 +1,32 @@
+"""What is a line of the mosaic's bench? Shared by its parts."""
+
+from collections.abc import Iterable
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def row(name: str, value: float | None, bar: float | None = None, met: bool | None = None) -> Row:
+    """One line; ``value`` None: it could not be measured here."""
+    return {"name": name, "value": None if value is None else round(value, 3), "bar": bar, "met": met}
+
+
+def at_most(name: str, value: float | None, bar: float) -> Row:
+    """One line with an upper bar."""
+    return row(name, value, bar, None if value is None else value <= bar)
+
+
+def at_least(name: str, value: float | None, bar: float) -> Row:
+    """One line with a lower bar."""
+    return row(name, value, bar, None if value is None else value >= bar)
+
+
+def line(entry: Row) -> str:
+    """A line as people read it."""
+    return f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})"
+
+
+def tell(rows: Iterable[Row]) -> None:
+    """Print the lines as they come."""
+    for entry in rows:
+        print(line(entry), flush=True)
