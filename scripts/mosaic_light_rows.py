@@ -29,8 +29,8 @@ from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.lattice import Box
 from scanner.pipeline.lens import seen_at
 from scanner.pipeline.light import Light, LightWork
-from scanner.pipeline.mosaic import _sample
 from scanner.pipeline.registration import PairMeasurement
+from scanner.pipeline.sampling import sample
 from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import BLOSC_LEVEL
 from scanner.storage.profiles import read_profile
@@ -251,8 +251,8 @@ def cost_rows(raw: Pixels, profile: Profile) -> list[Row]:
     both = Correction.of(lens(distortion=BENT, chromatic=SPLIT))
     flat, size = plain(raw), Box(0, 0, SIDE_PX - 4, SIDE_PX - 4)
     drawn, lit = cpu_ms(
-        lambda: _sample(lambda r, c: flat[r, c], 1.3, 1.6, size),
-        lambda: _sample(lambda r, c: flat[r, c], 1.3, 1.6, size, (1.05, 1.04, 1.03)),
+        lambda: sample(lambda r, c: flat[r, c], 1.3, 1.6, size),
+        lambda: sample(lambda r, c: flat[r, c], 1.3, 1.6, size, (1.05, 1.04, 1.03)),
     )
     corrected, unbent, joined = cpu_ms(lambda: plain(raw), lambda: bent(raw), lambda: both(raw))
     return [

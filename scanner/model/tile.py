@@ -25,6 +25,20 @@ class FocusState(StrEnum):
         """With sample and not sharp: worth a second plan."""
         return self in (FocusState.USABLE, FocusState.UNREADABLE)
 
+    @property
+    def blur(self) -> int:
+        """Of two tiles the one with less is likely the sharper; one without sample has nothing to be soft."""
+        return _BLUR[self]
+
+
+_BLUR = {
+    FocusState.SHARP: 0,
+    FocusState.NO_SAMPLE: 0,
+    FocusState.UNMEASURED: 1,
+    FocusState.USABLE: 1,
+    FocusState.UNREADABLE: 2,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

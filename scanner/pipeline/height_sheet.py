@@ -25,9 +25,10 @@ def paint_heights(
         return None
     sheet = np.full((1, side_px, side_px), np.nan, np.float32)
     corner = (block[0] * side_px, block[1] * side_px)
-    for placed, boxes in strokes:
+    for stroke in strokes:
+        placed = stroke.placed
         heights = heights_um(placed.tile)
-        for box in map(_middles_in, boxes):
+        for box in map(_middles_in, stroke.boxes):
             if not box.empty:
                 rows = slice(box.y0 - corner[0], box.y1 - corner[0])
                 sheet[0, rows, box.x0 - corner[1] : box.x1 - corner[1]] = _cut(heights, placed, box)

@@ -11,11 +11,12 @@ from scanner.model.events import Kind
 from scanner.model.plan import Plan
 from scanner.model.tile import Judged, Tile
 from scanner.pipeline.canvas import MosaicFrame
+from scanner.pipeline.feather import Joined
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.frontier import Frontier
 from scanner.pipeline.lattice import Cell
 from scanner.pipeline.light import Light
-from scanner.pipeline.mosaic import BlockId, Mosaic
+from scanner.pipeline.mosaic import BlockId, Mosaic, ShownAt
 from scanner.pipeline.pair_facts import pairs_from_body, pairs_to_body
 from scanner.pipeline.placement import Placed, Placement
 from scanner.pipeline.registration import PairMeasurement, noise_of, register
@@ -56,9 +57,13 @@ class ImageWork:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where every tile ended up, by tile number, and every capture that was judged, without pixels."""
+    """Where every tile ended up, by tile number, and every capture that was judged, without pixels.
+
+    ``shown_at`` says which tile a place of the image shows: see ``scanner.pipeline.mosaic.Mosaic``.
+    """
 
     placed: dict[int, Placed]
+    shown_at: ShownAt
     pairs_measured: int
     pairs_held: int
     takes: tuple[Judged, ...]
@@ -71,7 +76,8 @@ class ImageBranch:
         self._work = work
         frame = work.frame
         self._placement = Placement(frame.lattice.tile_px, StagePrior())
-        self._mosaic = Mosaic(frame.canvas, frame.lattice)
+        self._joined = Joined()
+        self._mosaic = Mosaic(frame.canvas, frame.lattice, self._joined)
         self._sheets = work.sheets(self._mosaic) if work.sheets else self._only_sheet()
         self._frontier = Frontier(_cells(frame), work.growable)
         known = work.ledger.events(Kind.PAIRS, work.slide_id)
@@ -91,6 +97,7 @@ class ImageBranch:
         tile = judged.tile
         number, cell = tile.planned.tile, (tile.planned.row, tile.planned.col)
         pairs = self._pairs(judged)
+        self._joined.learn(number, pairs)
         if self._work.light is not None:
             self._work.light.add(judged, pairs)
         self._work.frames.add(judged)
@@ -115,6 +122,7 @@ class ImageBranch:
         self._book_found_blocks()
         return Places(
             self._placed,
+            self._mosaic.shown_at,
             self._measured,
             self._held,
             tuple(t for takes in self._takes.values() for t in takes),
@@ -152,7 +160,8 @@ class ImageBranch:
         ready: list[BlockId] = []
         for p in placed:
             self._placed[p.tile] = p
-            plan = self._takes[p.tile][-1].tile.plan
+            take = self._takes[p.tile][-1].tile
+            plan = take.plan
             gain = self._work.light.place(p.tile) if self._work.light else None
             fact = PlacedFact(
                 tile=p.tile,
@@ -164,7 +173,7 @@ class ImageBranch:
                 gain=gain,
             )
             self._work.ledger.append(Kind.PLACED, self._work.slide_id, tile_key(p.tile, plan), fact.body())
-            ready += self._mosaic.place(p, hold=self._awaits_retake(p.tile))
+            ready += self._mosaic.place(p, self._awaits_retake(p.tile), take.focus.state)
         self._draw(ready)
 
     def _awaits_retake(self, number: int) -> bool:
@@ -178,6 +187,7 @@ class ImageBranch:
                 sheet.draw(block, strokes)
         for number in self._mosaic.unneeded():
             self._work.frames.release(number)
+            self._joined.forget(number)
             self._released.append(number)
         if len(self._released) >= DROPPED_AT_ONCE:
             self._book_blocks()

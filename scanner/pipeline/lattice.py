@@ -1,6 +1,6 @@
 """Which tile owns a pixel of the mosaic? The one whose nominal place is nearest, known before the scan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -38,6 +38,18 @@ class Box:
         x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
         return Box(x0, y0, min(self.x1, other.x1), min(self.y1, other.y1))
 
+    def grown(self, by_px: int) -> "Box":
+        """With a rim all around."""
+        return Box(self.x0 - by_px, self.y0 - by_px, self.x1 + by_px, self.y1 + by_px)
+
+    def holds(self, pixels: FloatArray) -> NDArray[np.bool_]:
+        """(n,) which of (n, 2) x, y it holds."""
+        return np.asarray(((pixels >= (self.x0, self.y0)) & (pixels < (self.x1, self.y1))).all(axis=1))
+
+    def swapped(self) -> "Box":
+        """With x and y exchanged."""
+        return Box(self.y0, self.x0, self.y1, self.x1)
+
     def without(self, other: "Box") -> "list[Box]":
         """The rest of this box beside ``other``, as up to four boxes that share no pixel."""
         hole = self.cut(other)
@@ -57,6 +69,23 @@ def hull(boxes: Iterable[Box]) -> Box:
     found = list(boxes)
     x0, y0 = min(b.x0 for b in found), min(b.y0 for b in found)
     return Box(x0, y0, max(b.x1 for b in found), max(b.y1 for b in found))
+
+
+def meeting(first: Sequence[Box], second: Sequence[Box]) -> tuple[IntArray, IntArray]:
+    """The lines y in which all of ``first`` ends where ``second`` begins, and those x; both may hold many boxes."""
+    if not first or not second:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    whole = hull([*first, *second])
+    ends = np.full(whole.y1 - whole.y0, whole.x0 - 1)
+    begins = np.full(whole.y1 - whole.y0, whole.x1 + 1)
+    for box in first:
+        rows = slice(box.y0 - whole.y0, box.y1 - whole.y0)
+        ends[rows] = np.maximum(ends[rows], box.x1)
+    for box in second:
+        rows = slice(box.y0 - whole.y0, box.y1 - whole.y0)
+        begins[rows] = np.minimum(begins[rows], box.x0)
+    lines = np.flatnonzero(ends == begins)
+    return lines + whole.y0, ends[lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +109,12 @@ class Lattice:
         """Top-left of a tile as planned, px."""
         x = self.origin.x + col * self.across.x + row * self.down.x
         return Point(x, self.origin.y + col * self.across.y + row * self.down.y)
+
+    def nearest(self, places: FloatArray) -> IntArray:
+        """(n, 2) row, col of the cells that own (n, 2) x, y."""
+        (col_x, col_y, col_0), (row_x, row_y, row_0) = self._coordinates()
+        planes = np.array([(row_x, row_y), (col_x, col_y)]).T
+        return np.asarray(np.floor(places @ planes + (row_0, col_0) + 0.5), np.int64)
 
     def cells_over(self, box: Box) -> list[Cell]:
         """(row, col) of every cell that may own a pixel of ``box``, rows first; a few at the rim may own none."""

@@ -4,17 +4,18 @@ It keeps no pixels: a block is drawn once, when all its cells are settled, from 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.model.tile import Pixels
+from scanner.model.tile import FocusState, Pixels
+from scanner.pipeline.feather import FADE_PX, Fade, Fits, blend, fades
 from scanner.pipeline.lattice import Box, Cell, Lattice, hull
 from scanner.pipeline.placement import Placed
+from scanner.pipeline.sampling import Part, sample
 
 AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -24,10 +25,23 @@ Cut: TypeAlias = Callable[[int, slice, slice], Pixels]
 """Some rows and columns of a tile: what lies on disk need not be read and corrected whole for a corner of it."""
 Gain: TypeAlias = Callable[[int], "tuple[float, ...] | None"]
 """What each channel of a tile is multiplied with as it is drawn; None leaves the tile as it is."""
-Strokes: TypeAlias = "list[tuple[Placed, list[Box]]]"
-"""Which tile shows which boxes (mosaic px) of a block."""
 Sheet: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 """(channels, side, side) of a block, pixel by pixel in memory, as cameras give them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke:
+    """A tile, the boxes (mosaic px) of a block that it shows, and where it fades into its neighbours' boxes."""
+
+    placed: Placed
+    boxes: list[Box]
+    fades: list[Fade] = field(default_factory=list)
+
+
+ShownAt: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.int64]]
+"""(n,) the tile that each of (n, 2) x, y (mosaic px) shows; -1 where none does."""
+Strokes: TypeAlias = list[Stroke]
+"""What a block shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +89,15 @@ class Mosaic:
     """A fold over placed tiles. A cell of the lattice is pending until it is placed or void.
 
     A block is finished when no cell that could show in it is pending; what it shows does not depend on the order.
+    A cell shows its own pixels, but where a sharper neighbour reaches into them. Borders between tiles that ``fits``
+    says of are faded, the others are hard.
     """
 
-    def __init__(self, canvas: Canvas, lattice: Lattice) -> None:
+    def __init__(self, canvas: Canvas, lattice: Lattice, fits: Fits | None = None) -> None:
         self._canvas = canvas
         self._lattice = lattice
+        self._fits = fits
+        self._blur: dict[Cell, int] = {}
         self._settled: dict[Cell, Placed | None] = {}
         self._held: dict[Cell, Placed] = {}
         self._owners: dict[BlockId, dict[Cell, list[Box]]] = {}
@@ -87,9 +105,12 @@ class Mosaic:
         self._kept: dict[int, list[BlockId]] = {}
         self._sheet: Pixels | None = None
 
-    def place(self, placed: Placed, hold: bool = False) -> list[BlockId]:
+    def place(
+        self, placed: Placed, hold: bool = False, focus: FocusState = FocusState.SHARP
+    ) -> list[BlockId]:
         """A tile's final place; the blocks finished by it. ``hold``: its retake is still to come."""
         cell = (placed.row, placed.col)
+        self._blur[cell] = focus.blur
         self._kept[placed.tile] = list(self._canvas.blocks_over(self._reach(placed)))
         if hold:
             self._held[cell] = placed
@@ -119,6 +140,19 @@ class Mosaic:
                     self._settled.setdefault(near, None)
         return self._check(open_blocks)
 
+    def shown_at(self, places_px: NDArray[np.float64]) -> NDArray[np.int64]:
+        """See ``ShownAt``; a place near a border belongs to the side that it lies on."""
+        pixel = np.floor(places_px)
+        found = np.full(len(pixel), -1, np.int64)
+        cells, which = np.unique(self._lattice.nearest(pixel + 0.5), axis=0, return_inverse=True)
+        for number, (row, col) in enumerate(cells.tolist()):
+            left = np.flatnonzero(which.reshape(-1) == number)
+            for source in self._sources((row, col)):
+                if (placed := self._settled.get(source)) is not None:
+                    inside = self._reach(placed).holds(pixel[left])
+                    found[left[inside]], left = placed.tile, left[~inside]
+        return found
+
     def draw(self, block: BlockId, pixels: Fetch) -> Sheet | None:
         """(channels, 2048, 2048) of a finished block, or None where no tile shows in it; the next is drawn over it.
 
@@ -135,9 +169,12 @@ class Mosaic:
         if not strokes:
             return None
         sheet, corner = self._clean_sheet(strokes), self._canvas.block_box(block)
-        for placed, boxes in strokes:
-            light = gain(placed.tile) if gain else None
-            _paint(sheet, corner, partial(cut, placed.tile), placed, boxes, light)
+        fading: list[tuple[Fade, Pixels]] = []
+        for stroke in strokes:
+            tile = stroke.placed.tile
+            fading += _paint(sheet, corner, partial(cut, tile), stroke, gain(tile) if gain else None)
+        for fade, patch in fading:
+            blend(_within(sheet, corner, fade.box), patch, fade)
         return sheet.transpose(2, 0, 1)
 
     def _clean_sheet(self, strokes: Strokes) -> Pixels:
@@ -145,7 +182,7 @@ class Mosaic:
         side = self._canvas.block_px
         if self._sheet is None:
             self._sheet = np.empty((side, side, self._canvas.channels), self._canvas.dtype)
-        if sum(box.area for _, boxes in strokes for box in boxes) < side * side:
+        if sum(box.area for stroke in strokes for box in stroke.boxes) < side * side:
             self._sheet.fill(self._canvas.fill)
         return self._sheet
 
@@ -183,37 +220,71 @@ class Mosaic:
         return all(
             near in self._settled
             for cell, boxes in owners.items()
-            if self._shows_gaps(cell, boxes)
+            if self._needs_others(cell, boxes)
             for near in _around(cell)
         )
 
-    def _shows_gaps(self, cell: Cell, boxes: list[Box]) -> bool:
+    def _needs_others(self, cell: Cell, boxes: list[Box]) -> bool:
+        """Does it not reach all of its pixels, or could a neighbour show some of them sharper?"""
         placed = self._settled[cell]
-        return placed is None or bool(_split(boxes, self._reach(placed))[1])
+        if placed is None or self._blur[cell]:
+            return True
+        return bool(_split(boxes, self._reach(placed))[1])
 
     def _cells(self, block: BlockId) -> dict[Cell, list[Box]]:
-        """The cells that own pixels of a block, and which."""
+        """The cells that own pixels of a block, and which; with those from beyond it that fade into it."""
         if block not in self._owners:
             box = self._canvas.block_box(block)
+            if self._fits is not None:
+                box = box.grown(FADE_PX).cut(self._canvas.box)
             owned = {cell: self._lattice.owned(cell, box) for cell in self._lattice.cells_over(box)}
             self._owners[block] = {cell: boxes for cell, boxes in owned.items() if boxes}
         return self._owners[block]
 
-    def _strokes(self, block: BlockId) -> Iterator[tuple[Placed, list[Box]]]:
-        """Which tile shows which boxes of a block: the owner, else its nearest neighbour that reaches."""
+    def _strokes(self, block: BlockId) -> Iterator[Stroke]:
+        """What every cell of a block shows: the sharpest that reaches, of equals its own tile."""
+        inside = self._canvas.block_box(block)
+        own: dict[Cell, tuple[Placed, list[Box]]] = {}
         for cell, boxes in self._cells(block).items():
-            left = boxes
-            for source in [cell, *_around(cell)]:
-                placed = self._settled.get(source)
-                if placed is None or not left:
-                    continue
-                shown, left = _split(left, self._reach(placed))
-                if shown:
-                    yield placed, shown
+            for source, placed, shown in self._shown(cell, boxes):
+                if source == cell:
+                    own[cell] = placed, shown
+                elif within := _inside(shown, inside):
+                    yield Stroke(placed, within)
+        fading = self._fading(own, inside)
+        for cell, (placed, shown) in own.items():
+            stroke = Stroke(placed, _inside(shown, inside), fading[cell])
+            if stroke.boxes or stroke.fades:
+                yield stroke
         del self._owners[block]
 
+    def _shown(self, cell: Cell, boxes: list[Box]) -> Iterator[tuple[Cell, Placed, list[Box]]]:
+        """Whose tile shows which of a cell's pixels."""
+        left = boxes
+        for source in self._sources(cell):
+            placed = self._settled.get(source)
+            if placed is None or not left:
+                continue
+            shown, left = _split(left, self._reach(placed))
+            if shown:
+                yield source, placed, shown
 
-_Part: TypeAlias = Callable[[slice, slice], Pixels]
+    def _sources(self, cell: Cell) -> list[Cell]:
+        """Itself and its neighbours, the sharpest first, the nearest of those as sharp."""
+        return sorted([cell, *_around(cell)], key=lambda near: self._blur.get(near, 0))
+
+    def _fading(self, own: dict[Cell, tuple[Placed, list[Box]]], inside: Box) -> dict[Cell, list[Fade]]:
+        """How the tiles of cells fade into neighbours that they fit, in one block."""
+        fading: dict[Cell, list[Fade]] = {cell: [] for cell in own}
+        for (row, col), (placed, mine) in own.items():
+            for near in ((row, col + 1), (row + 1, col)):
+                if self._fits is None or near not in own or not self._fits(placed, own[near][0]):
+                    continue
+                found = fades(mine, own[near][1], near[0] == row)
+                for cell, fade in zip(((row, col), near), found or (), strict=False):
+                    if cut := fade.cut(self._reach(own[cell][0]).cut(inside)):
+                        fading[cell].append(cut)
+        return fading
 
 
 def _around(cell: Cell) -> list[Cell]:
@@ -222,58 +293,25 @@ def _around(cell: Cell) -> list[Cell]:
 
 def _split(boxes: list[Box], reach: Box) -> tuple[list[Box], list[Box]]:
     """The parts of some boxes inside and outside of ``reach``."""
-    inside = [cut for box in boxes if not (cut := box.cut(reach)).empty]
-    return inside, [rest for box in boxes for rest in box.without(reach)]
+    return _inside(boxes, reach), [rest for box in boxes for rest in box.without(reach)]
+
+
+def _inside(boxes: list[Box], reach: Box) -> list[Box]:
+    return [cut for box in boxes if not (cut := box.cut(reach)).empty]
 
 
 def _paint(
-    sheet: Pixels, corner: Box, tile: _Part, placed: Placed, boxes: list[Box], gain: tuple[float, ...] | None
-) -> None:
-    """Draw a tile's boxes (mosaic px) on a block's sheet (2048, 2048, channels)."""
-    whole = hull(boxes)
-    patch = _sample(tile, whole.x0 - placed.x_px, whole.y0 - placed.y_px, whole, gain)
-    for box in boxes:
-        rows = slice(box.y0 - corner.y0, box.y1 - corner.y0)
-        part = patch[box.y0 - whole.y0 : box.y1 - whole.y0, box.x0 - whole.x0 : box.x1 - whole.x0]
-        sheet[rows, box.x0 - corner.x0 : box.x1 - corner.x0] = part
+    sheet: Pixels, corner: Box, tile: Part, stroke: Stroke, gain: tuple[float, ...] | None
+) -> list[tuple[Fade, Pixels]]:
+    """Draw a tile's boxes on a block's sheet (2048, 2048, channels); what of it fades is for later."""
+    placed = stroke.placed
+    whole = hull([*stroke.boxes, *(fade.box for fade in stroke.fades)])
+    patch = sample(tile, whole.x0 - placed.x_px, whole.y0 - placed.y_px, whole, gain)
+    for box in stroke.boxes:
+        _within(sheet, corner, box)[...] = _within(patch, whole, box)
+    return [(fade, _within(patch, whole, fade.box).copy()) for fade in stroke.fades]
 
 
-def _sample(tile: _Part, x: float, y: float, size: Box, gain: tuple[float, ...] | None = None) -> Pixels:
-    """As many pixels as ``size`` of a tile from place (x, y) of it, which may lie between pixels: (h, w, channels).
-
-    Cubic convolution (Keys, IEEE TASSP 1981, a = -1/2), separable: between pixels linear weights would blur.
-    """
-    h, w = size.y1 - size.y0, size.x1 - size.x0
-    (x_at, x_part), (y_at, y_part) = ((int(np.floor(v)), float(v - np.floor(v))) for v in (x, y))
-    top, left = max(0, y_at - 1), max(0, x_at - 1)
-    near = tile(slice(top, y_at + h + 2), slice(left, x_at + w + 2))
-    if gain is not None:
-        near = _between_lit(near, x_part, y_part, gain)
-    elif x_part or y_part:
-        near = _between(near, x_part, y_part)
-    patch = near[y_at - top : y_at - top + h, x_at - left : x_at - left + w]
-    return patch if patch.ndim == 3 else patch[..., None]
-
-
-def _between(pixels: Pixels, x_part: float, y_part: float) -> Pixels:
-    kernels = _keys(x_part), _keys(y_part)
-    moved = cv2.sepFilter2D(pixels, -1, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.uint8) if pixels.dtype == np.uint8 else np.asarray(moved, np.uint16)
-
-
-def _between_lit(pixels: Pixels, x_part: float, y_part: float, gain: tuple[float, ...]) -> Pixels:
-    """As ``_between``, in its own light: what lies between pixels stays unrounded until it is lit."""
-    kernels = _keys(x_part), _keys(y_part)
-    moved = cv2.sepFilter2D(pixels, cv2.CV_32F, *kernels, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
-    light = np.array([*gain, *(0.0,) * (4 - len(gain))])
-    if pixels.dtype == np.uint8:
-        return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_8U), np.uint8)
-    return np.asarray(cv2.multiply(moved, light, dtype=cv2.CV_16U), np.uint16)
-
-
-def _keys(part: float) -> NDArray[np.float32]:
-    """Weights of the pixels at -1, 0, 1, 2 for a place ``part`` after pixel 0."""
-    t = np.array([1 + part, part, 1 - part, 2 - part])
-    near = 1.5 * t**3 - 2.5 * t**2 + 1
-    far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    return np.where(t <= 1, near, far).astype(np.float32)
+def _within(pixels: Pixels, corner: Box, box: Box) -> Pixels:
+    """The pixels of a box, of a picture whose top-left is that of ``corner``."""
+    return pixels[box.y0 - corner.y0 : box.y1 - corner.y0, box.x0 - corner.x0 : box.x1 - corner.x0]

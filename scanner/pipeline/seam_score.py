@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.pipeline.joints import Joint, Station
-from scanner.pipeline.lattice import Box, Lattice
+from scanner.pipeline.lattice import Box, Lattice, meeting
 
 FloatArray = NDArray[np.float32]
 Look: TypeAlias = Callable[[Box], NDArray[np.uint8] | NDArray[np.uint16]]
@@ -144,8 +144,8 @@ def seam_line(joint: Joint, lattice: Lattice) -> NDArray[np.int64]:
     own, other = lattice.owned(two, reach), lattice.owned(one, reach)
     if joint.side_by_side:
         return _border(own, other, reach)
-    lying = [_swapped(box) for box in own], [_swapped(box) for box in other]
-    line: NDArray[np.int64] = _border(*lying, _swapped(reach))[:, ::-1]
+    lying = [box.swapped() for box in own], [box.swapped() for box in other]
+    line: NDArray[np.int64] = _border(*lying, reach.swapped())[:, ::-1]
     return line
 
 
@@ -155,26 +155,15 @@ def _reach(station: Station, lattice: Lattice) -> Box:
     return Box(x, y, x + w - 1, y + h - 1)
 
 
-def _swapped(box: Box) -> Box:
-    return Box(box.y0, box.x0, box.y1, box.x1)
-
-
 def _border(own: list[Box], other: list[Box], reach: Box) -> NDArray[np.int64]:
     """In each line, where ``own`` begins and ``other`` ends: one x, with the strip's half width of both around it."""
-    size = reach.y1 - reach.y0
-    begins, ends = np.full(size, reach.x1), np.full(size, reach.x0)
-    for box in own:
-        rows = slice(box.y0 - reach.y0, box.y1 - reach.y0)
-        begins[rows] = np.minimum(begins[rows], box.x0)
-    for box in other:
-        rows = slice(box.y0 - reach.y0, box.y1 - reach.y0)
-        ends[rows] = np.maximum(ends[rows], box.x1)
-    inside = (begins == ends) & (begins - HALF_PX >= reach.x0) & (begins + HALF_PX <= reach.x1)
-    lines = np.flatnonzero(inside)
+    lines, at = meeting(other, own)
+    inside = (at - HALF_PX >= reach.x0) & (at + HALF_PX <= reach.x1)
+    lines, at = lines[inside], at[inside]
     if len(lines):
-        lines = np.arange(lines[0] + CORNER_PX, lines[-1] - CORNER_PX)
-        lines = lines[inside[lines]]
-    result: NDArray[np.int64] = np.column_stack([begins[lines], lines + reach.y0]).astype(np.int64)
+        between = (lines >= lines[0] + CORNER_PX) & (lines < lines[-1] - CORNER_PX)
+        lines, at = lines[between], at[between]
+    result: NDArray[np.int64] = np.column_stack([at, lines]).astype(np.int64)
     return result
 
 

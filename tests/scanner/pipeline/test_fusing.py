@@ -8,6 +8,7 @@ from scanner.model.tile import Pixels
 from scanner.pipeline.fusing import coarse, fuse, glass_level
 from scanner.pipeline.height_sheet import paint_heights
 from scanner.pipeline.lattice import Box
+from scanner.pipeline.mosaic import Stroke
 from scanner.pipeline.placement import Placed
 
 
@@ -50,7 +51,7 @@ def test_heights_are_means_of_eight_by_eight() -> None:
 def test_a_height_lies_where_its_tile_was_placed_and_beyond_it_is_nothing() -> None:
     tile: NDArray[np.float32] = np.tile(np.arange(8, dtype=np.float32), (8, 1))
     placed = Placed(5, 0, 0, 24.0, 8.0, held=False, sigma_px=0.1)
-    strokes = [(placed, [Box(24, 8, 24 + 64, 8 + 64)])]
+    strokes = [Stroke(placed, [Box(24, 8, 24 + 64, 8 + 64)])]
     sheet = paint_heights((0, 0), strokes, lambda _: tile, 16)
     assert sheet is not None
     assert sheet[0, 1:9, 3:11].tolist() == tile.tolist()
@@ -61,7 +62,7 @@ def test_every_coarse_pixel_of_two_neighbours_has_one_owner_wherever_they_meet()
     flat = np.zeros((8, 8), np.float32)
     for border in range(20, 44):
         left, right = Placed(0, 0, 0, 0.0, 0.0, False, 0.1), Placed(1, 0, 1, 16.3, 0.2, False, 0.1)
-        strokes = [(left, [Box(0, 0, border, 64)]), (right, [Box(border, 0, 64, 64)])]
+        strokes = [Stroke(left, [Box(0, 0, border, 64)]), Stroke(right, [Box(border, 0, 64, 64)])]
         sheet = paint_heights((0, 0), strokes, lambda tile: flat + tile, 8)
         assert sheet is not None
         assert np.isfinite(sheet).all()

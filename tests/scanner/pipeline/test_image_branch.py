@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scanner.acquisition.locate import field_um
 from scanner.model.geometry import Rect
-from scanner.model.plan import Plan, PlannedTile, grid_over, scan_plan
+from scanner.model.plan import Plan, PlannedTile, PlanReason, grid_over, scan_plan
 from scanner.model.profile import Profile
 from scanner.model.tile import FocusState, Frame, Judged, Tile, TileFocus
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
@@ -39,13 +39,20 @@ class Slide:
     spool: Spool
 
     def judged(
-        self, planned: PlannedTile, plan: int = 1, state: FocusState = FocusState.SHARP, grey: int = 0
+        self,
+        planned: PlannedTile,
+        plan: int = 1,
+        state: FocusState = FocusState.SHARP,
+        grey: int = 0,
+        blur_px: float = 0.0,
     ) -> Judged:
         """A capture of a field, in the spool like any other; ``grey`` marks a take."""
         at = self.frame.corner(planned.x_um, planned.y_um)
         h, w = self.frame.lattice.tile_px
         x, y = round(at.x), round(at.y)
         pixels = self.specimen[y : y + h, x : x + w].copy()
+        if blur_px:
+            pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), blur_px), np.uint8)
         pixels[h // 2 - 8 : h // 2 + 8, w // 2 - 8 : w // 2 + 8] = grey
         where = self.frame.slide_to_mosaic.inverse().apply_many([(x + w / 2, y + h / 2)])[0]
         content = self.spool.put(NAME, planned.tile, plan, 1, pixels, {})
@@ -150,6 +157,58 @@ def test_the_last_take_of_a_soft_tile_is_the_one_shown(slide: Slide, tmp_path: P
     middle = image(folder, slide)[:, round(at.y_px) + 128, round(at.x_px) + 128]
     assert middle.tolist() == [255, 255, 255]
     assert not list((tmp_path / "spool").rglob("*.tif"))
+
+
+def soft_twice(slide: Slide) -> list[Judged]:
+    """All captures of a slide whose tile 5 is blurred, and once more in its retake, which comes last."""
+    soft = slide.plan.tiles[5]
+    sharp = [slide.judged(planned) for planned in slide.plan.tiles if planned != soft]
+    first, again = (slide.judged(soft, plan, FocusState.USABLE, blur_px=4.0) for plan in (1, 2))
+    return [*sharp[:5], first, *sharp[5:], again]
+
+
+def scanned(slide: Slide, folder: Path, takes: list[Judged], killed_after: tuple[int, ...] = ()) -> Places:
+    """Sessions that are killed after some captures, and one that gets all of them."""
+    folder.mkdir()
+    retake = takes[-1].tile.planned
+    second = slide.plan.model_copy(update={"number": 2, "reason": PlanReason.RETAKE, "tiles": (retake,)})
+    with Ledger.open(folder / "run.sqlite", create=True) as ledger:
+        for count in killed_after:
+            branch = slide.branch(folder, ledger)
+            for judged in takes[:count]:
+                branch.add(judged)
+        branch = slide.branch(folder, ledger)
+        for judged in takes[:-1]:
+            branch.add(judged)
+        branch.plan_settled(PlanSettled(slide.plan, second))
+        branch.add(takes[-1])
+        branch.plan_settled(PlanSettled(second, None))
+        return branch.finish()
+
+
+def test_the_overlap_of_a_tile_that_stays_soft_is_shown_by_its_neighbours(
+    slide: Slide, tmp_path: Path
+) -> None:
+    places = scanned(slide, tmp_path / "run", soft_twice(slide))
+    seen = np.moveaxis(image(tmp_path / "run", slide), 0, -1).astype(int)
+    away = np.abs(seen - slide.specimen[: seen.shape[0], : seen.shape[1]]).mean(axis=2)
+    at, (h, w) = places.placed[5], slide.frame.lattice.tile_px
+    x, y = round(at.x_px), round(at.y_px)
+    inner = away[y + 40 : y + h - 40, x + 40 : x + w - 40]
+    rim = away[y + 14 : y + 22, x + 40 : x + w - 40], away[y + 40 : y + h - 40, x + 14 : x + 22]
+    assert np.median(inner) > 8
+    assert all(np.median(strip) <= 1 for strip in rim)
+    middles = np.array([[x + w / 2, y + h / 2], [x + w / 2, y + 18.0]])
+    above = next(p.tile for p in places.placed.values() if (p.row, p.col) == (at.row - 1, at.col))
+    assert places.shown_at(middles).tolist() == [5, above]
+
+
+def test_soft_tiles_and_faded_borders_come_out_the_same_after_a_kill(slide: Slide, tmp_path: Path) -> None:
+    takes = soft_twice(slide)
+    undisturbed = scanned(slide, tmp_path / "whole", takes)
+    resumed = scanned(slide, tmp_path / "killed", takes, killed_after=(7, 10))
+    assert resumed.placed == undisturbed.placed
+    assert np.array_equal(image(tmp_path / "killed", slide), image(tmp_path / "whole", slide))
 
 
 def test_soft_tiles_are_planned_in_the_order_of_the_scan(slide: Slide) -> None:

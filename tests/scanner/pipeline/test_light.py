@@ -16,8 +16,8 @@ from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.glass import glass_level, tie
 from scanner.pipeline.lattice import Box
 from scanner.pipeline.light import Light, LightWork
-from scanner.pipeline.mosaic import _sample
 from scanner.pipeline.registration import PairMeasurement
+from scanner.pipeline.sampling import sample
 from scanner.storage.ledger import Ledger
 from scanner.storage.light_facts import BackgroundFact, Source
 from scanner.storage.spool import Spool
@@ -174,10 +174,10 @@ def test_light_and_place_are_rounded_once() -> None:
     def part(rows: slice, cols: slice) -> NDArray[np.uint8]:
         return pixels[rows, cols]
 
-    still = _sample(part, 8.0, 9.0, size, gain)
+    still = sample(part, 8.0, 9.0, size, gain)
     exact = np.clip(pixels[9:49, 8:48] * np.array(gain), 0, 255)
     assert np.abs(still - exact).max() <= 0.5 + 1e-3
-    moved = _sample(part, 8.25, 9.5, size, gain).astype(float)
-    unlit = _sample(part, 8.25, 9.5, size).astype(float)
+    moved = sample(part, 8.25, 9.5, size, gain).astype(float)
+    unlit = sample(part, 8.25, 9.5, size).astype(float)
     inside = (unlit > 0) & (unlit < 255) & (moved > 0) & (moved < 255)
     assert np.abs(moved - unlit * np.array(gain))[inside].max() <= 0.5 + 0.5 * max(gain) + 1e-3
