@@ -21,7 +21,10 @@ CUT_MARGIN_PX = 2.0
 
 @dataclass(frozen=True, slots=True)
 class TileDetections:
-    """What was found in one tile; the offset is where its top-left pixel lies in the common image, px."""
+    """What was found in one tile; the offset is where its top-left pixel lies in the common image, px.
+
+    ``shown`` (m,) bool: of which of its cells the common image shows this tile's pixels; None: of all.
+    """
 
     tile: int
     offset_x_px: float
@@ -29,6 +32,12 @@ class TileDetections:
     width_px: int
     height_px: int
     detections: Detections
+    shown: NDArray[np.bool_] | None = None
+
+    @property
+    def moved(self) -> Detections:
+        """Its detections in px of the common image."""
+        return self.detections.moved(self.offset_x_px, self.offset_y_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +54,22 @@ class Merged:
 
 
 def merge(tiles: Sequence[TileDetections], least_ios: float = SAME_CELL_IOS) -> Merged:
-    """One detection a cell. A whole box wins against one cut by its tile's edge, then the more abnormal one."""
-    everything = concatenate([t.detections.moved(t.offset_x_px, t.offset_y_px) for t in tiles])
+    """One detection a cell.
+
+    A whole box wins against one cut by its tile's edge, then the one whose pixels are shown, then the more abnormal.
+    """
+    everything = concatenate([t.moved for t in tiles])
     owner = np.repeat([t.tile for t in tiles], [len(t.detections) for t in tiles]).astype(np.int64)
     cut = np.concatenate([np.zeros(0, bool), *(_cut_by_edge(t) for t in tiles)])
-    order = _priority(everything, owner, cut)
+    hidden = np.concatenate([np.zeros(0, bool), *(_hidden(t) for t in tiles)])
+    order = _priority(everything, owner, hidden, cut)
     everything, owner = everything.take(order), owner[order]
     kept = _kept(everything.boxes.astype(np.float64), owner, least_ios)
     return _ranked(everything.take(kept), owner[kept])
 
 
 def _ranked(detections: Detections, owner: NDArray[np.int64]) -> Merged:
-    order = _priority(detections, owner, np.zeros(len(owner), bool))
+    order = _priority(detections, owner)
     return Merged(owner[order], detections.take(order))
 
 
@@ -67,10 +80,23 @@ def _cut_by_edge(tile: TileDetections) -> NDArray[np.bool_]:
     return np.asarray((boxes[:, :2] < CUT_MARGIN_PX).any(axis=1) | (ends > limit).any(axis=1))
 
 
-def _priority(found: Detections, owner: NDArray[np.int64], cut: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _hidden(tile: TileDetections) -> NDArray[np.bool_]:
+    return np.zeros(len(tile.detections), bool) if tile.shown is None else ~tile.shown
+
+
+def _priority(found: Detections, owner: NDArray[np.int64], *worse: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Most abnormal first, but what is ``worse`` after all else; of several reasons the last one weighs most."""
     boxes = found.boxes
-    keys = (boxes[:, 3], boxes[:, 2], boxes[:, 0], boxes[:, 1], owner, -found.scores, -found.abnormal, cut)
-    return np.asarray(np.lexsort(keys))
+    keys: tuple[NDArray[np.generic], ...] = (
+        boxes[:, 3],
+        boxes[:, 2],
+        boxes[:, 0],
+        boxes[:, 1],
+        owner,
+        -found.scores,
+        -found.abnormal,
+    )
+    return np.asarray(np.lexsort((*keys, *worse)))
 
 
 def _kept(boxes: NDArray[np.float64], owner: NDArray[np.int64], least_ios: float) -> NDArray[np.intp]:

@@ -79,7 +79,8 @@ def _findings(reading: Reading, last: Mapping[int, Judged]) -> Findings | None:
     }
     places = {number: Point(p.x_px, p.y_px) for number, p in reading.places.placed.items()}
     h, w = reading.frame.lattice.tile_px
-    return findings(answers, places, (w, h), reading.package, reading.frame.slide_to_mosaic.inverse())
+    to_slide, shown_at = reading.frame.slide_to_mosaic.inverse(), reading.places.shown_at
+    return findings(answers, places, (w, h), reading.package, to_slide, shown_at)
 
 
 def _covered(located: Located | None, plans: Sequence[Plan], last: Mapping[int, Judged]) -> float | None:

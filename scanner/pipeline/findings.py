@@ -1,7 +1,7 @@
 """Which cells of a slide does a person look at first, and where on the glass do they lie?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from detection.merging import Merged, TileDetections, merge
 from detection.package import DetectorPackage
 from detection.scoring import slide_score
 from scanner.model.geometry import Affine, Point
+from scanner.pipeline.mosaic import ShownAt
 
 LEAST_SCORE = 0.01
 LEAST_FINDINGS = 50
@@ -67,8 +68,9 @@ def findings(
     tile_px: tuple[int, int],
     package: DetectorPackage,
     mosaic_to_slide: Affine,
+    shown_at: ShownAt,
 ) -> Findings:
-    """Merge what was found in the tiles of a slide.
+    """Merge what was found in the tiles of a slide: of a cell found in two, what the image shows counts.
 
     Args:
         answers: the detections of every accepted tile, boxes in its upright px.
@@ -76,12 +78,18 @@ def findings(
         tile_px: (width, height) of a tile.
         package: what the detector was made from.
         mosaic_to_slide: mosaic px to slide µm.
+        shown_at: which tile the mosaic shows where.
     """
     tiles = [
-        TileDetections(tile, places[tile].x, places[tile].y, *tile_px, answers[tile])
+        _with_shown(TileDetections(tile, places[tile].x, places[tile].y, *tile_px, answers[tile]), shown_at)
         for tile in sorted(answers)
     ]
     return from_merged(merge(tiles), package.classes, package.config.rackscan.cell_floor, mosaic_to_slide)
+
+
+def _with_shown(tile: TileDetections, shown_at: ShownAt) -> TileDetections:
+    boxes = tile.moved.boxes.astype(np.float64)
+    return replace(tile, shown=shown_at(boxes[:, :2] + boxes[:, 2:] / 2) == tile.tile)
 
 
 def from_merged(

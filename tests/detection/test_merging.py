@@ -75,6 +75,19 @@ def test_of_two_whole_views_the_more_abnormal_one_is_kept() -> None:
     assert merge(seen).detections.abnormal.tolist() == [np.float32(0.8)]
 
 
+def test_of_two_whole_views_the_one_that_is_shown_is_kept_and_a_cut_one_is_not() -> None:
+    box, mask = np.array([[10.0, 40, 30, 30]]), np.array([True])
+    hidden = TileDetections(1, 0, 0, 100, 100, _detections(box, np.array([0.9])), shown=~mask)
+    shown = TileDetections(2, 0, 0, 100, 100, _detections(box, np.array([0.3])), shown=mask)
+    cut = TileDetections(3, 10, 0, 100, 100, _detections(box - [10, 0, 0, 0], np.array([0.8])), shown=mask)
+    for seen in ([hidden, shown], [shown, hidden]):
+        merged = merge(seen)
+        assert merged.tiles.tolist() == [2]
+        assert merged.detections.abnormal.tolist() == [np.float32(0.3)]
+    assert merge([hidden, cut]).tiles.tolist() == [1]
+    assert merge([hidden]).tiles.tolist() == [1]
+
+
 def test_no_tiles_and_empty_tiles_merge_to_nothing() -> None:
     assert len(merge([]).detections) == 0
     assert len(merge([TileDetections(1, 0, 0, 10, 10, Detections.none())]).detections) == 0

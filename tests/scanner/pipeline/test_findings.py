@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detection.classes import CellClass, cell_class
 from detection.detections import Detections
 from detection.merging import TileDetections, merge
+from detection.package import DetectorPackage, default_package
 from scanner.export.geojson import feature_collection, write_geojson
-from scanner.model.geometry import Affine, Space
-from scanner.pipeline.findings import Findings, from_merged
+from scanner.model.geometry import Affine, Point, Space
+from scanner.pipeline.findings import Findings, findings, from_merged
 from scanner.storage.tables import FINDING_COLUMNS, findings_table
 
 CLASSES: tuple[CellClass, ...] = tuple(cell_class(name) for name in ("HSIL", "LSIL", "NILM", "leucocyte"))
@@ -42,6 +44,26 @@ def test_rank_one_is_the_most_abnormal_cell_in_mosaic_pixels_and_slide_micrometr
     assert table.schema.equals(FINDING_COLUMNS)
     assert table.column("rank").to_pylist() == [1, 2, 3]
     assert set(table.column("tile").to_pylist()) == {7}
+
+
+def test_a_cell_on_a_border_is_found_in_the_tile_that_shows_it() -> None:
+    """The tile that is shown says 0.3, the other one, which sees it as well, 0.8."""
+    package = DetectorPackage.load(default_package())
+    places = {0: Point(0.0, 0.0), 1: Point(90.0, 0.0)}
+
+    def seen(x_px: float, abnormal: float) -> Detections:
+        box = np.array([[x_px - 5, 40.0, 10.0, 10.0]])
+        return Detections.rounded(box, np.zeros(1), np.full(1, 0.9), np.full(1, abnormal), np.zeros(1))
+
+    for cell_x, border, of in ((105.0, 104.0, 1), (105.0, 106.0, 0), (105.0, 200.0, 0)):
+        answers = {0: seen(cell_x, 0.8 - 0.5 * (of == 0)), 1: seen(cell_x - 90, 0.8 - 0.5 * (of == 1))}
+
+        def shown_at(at: NDArray[np.float64], border: float = border) -> NDArray[np.int64]:
+            return (at[:, 0] >= border).astype(np.int64)
+
+        found = findings(answers, places, (130, 100), package, TO_SLIDE, shown_at)
+        assert found.tiles.tolist() == [of]
+        assert found.scores.tolist() == [0.3]
 
 
 def test_unlikely_candidates_are_kept_only_among_the_fifty_best() -> None:
