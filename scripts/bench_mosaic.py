@@ -1,6 +1,6 @@
 """How true, quick and safe is the mosaic? Run by ``scripts/bench mosaic [--json] [--quick] [--only NAME]...``.
 
-Each part is a file of its own: place, peers, export, light, store, writer.
+Each part is a file of its own: place, peers, export, light, blend, store, writer.
 """
 
 import itertools
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import cv2
 
 from scripts import (
+    mosaic_blend_rows,
     mosaic_export_rows,
     mosaic_light_rows,
     mosaic_peer_rows,
@@ -25,6 +26,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "peers": mosaic_peer_rows.rows,
     "export": lambda _: mosaic_export_rows.rows(),
     "light": lambda _: mosaic_light_rows.rows(),
+    "blend": lambda _: mosaic_blend_rows.rows(),
     "store": mosaic_store_rows.rows,
     "writer": mosaic_writer_rows.rows,
 }

@@ -123,20 +123,7 @@ def flicker_rows(name: str, grid: Grid, profile: Profile) -> list[Row]:
     """Steps of light across the seams of a grid, as the lamp makes them and as they are drawn."""
     correction = Correction.of(profile)
     flat = [correction(one) for one in grid.raw]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Ledger.open(Path(folder) / "l.sqlite", create=True) as ledger,
-    ):
-        frames = RecentFrames(Spool(Path(folder) / "spool", keep=False), "s", lambda: correction, 1000)
-        light = Light(LightWork("s", 3, ledger, frames, 244.0, True))
-        spent = []
-        for number, pixels in enumerate(flat):
-            pairs = [(n, _pair(grid.offset(n, number))) for n in grid.neighbours(number)]
-            began = time.thread_time()
-            light.add(_judged(number, pixels), pairs)
-            spent.append(1000 * (time.thread_time() - began))
-            frames.add(_judged(number, pixels))
-        gains = [light.place(number) for number in range(len(flat))]
+    gains, spent = evened(grid, flat, correction)
     same = [tuple(np.median(np.array(gains), axis=0).tolist())] * len(flat)
     before, after = (steps(grid, flat, one) for one in (same, gains))
     level = [
@@ -159,7 +146,28 @@ def flicker_rows(name: str, grid: Grid, profile: Profile) -> list[Row]:
     ]
 
 
-def _pair(offset: Point) -> PairMeasurement:
+def evened(
+    grid: Grid, flat: list[Pixels], correction: Correction
+) -> tuple[list[tuple[float, ...]], list[float]]:
+    """What each tile is multiplied with, and the CPU ms that finding it took."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.open(Path(folder) / "l.sqlite", create=True) as ledger,
+    ):
+        frames = RecentFrames(Spool(Path(folder) / "spool", keep=False), "s", lambda: correction, 1000)
+        light = Light(LightWork("s", 3, ledger, frames, 244.0, True))
+        spent = []
+        for number, pixels in enumerate(flat):
+            pairs = [(n, measured(grid.offset(n, number))) for n in grid.neighbours(number)]
+            began = time.thread_time()
+            light.add(_judged(number, pixels), pairs)
+            spent.append(1000 * (time.thread_time() - began))
+            frames.add(_judged(number, pixels))
+        return [light.place(number) for number in range(len(flat))], spent
+
+
+def measured(offset: Point) -> PairMeasurement:
+    """A pair as registration would tell it."""
     return PairMeasurement(offset.x, offset.y, 0.1, 0.9, 0.9, 0.1, accepted=True, reason="")
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from scanner.model.events import Kind
 from scanner.model.geometry import Point
+from scanner.model.tile import FocusState
 from scanner.pipeline.pair_facts import pairs_from_body
 from scanner.pipeline.stage_model import Stop, next_stop
 from scanner.storage.facts import PlacedFact, key_tile
@@ -17,7 +18,18 @@ from scanner.storage.ledger import LedgerProtocol
 
 DOUBT_PX = 0.75  # |placed - measured| beyond this found 22 of 23 seams that a person saw torn
 STILL_UM = 25.0  # an axis that moved less keeps its direction: no field is that small
-_COLUMNS = ("tile", "plan", "row", "col", "reported_x_um", "reported_y_um", "x_px", "y_px", "accepted")
+_COLUMNS = (
+    "tile",
+    "plan",
+    "row",
+    "col",
+    "reported_x_um",
+    "reported_y_um",
+    "x_px",
+    "y_px",
+    "accepted",
+    "focus_state",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +37,8 @@ class Station:
     """A tile of the finished mosaic.
 
     ``name`` is what a person calls it; ``placed`` its top-left, mosaic px; ``said`` where the stage reported it, µm (px
-    where nobody knows µm); ``direction`` the last directions of travel (±1); ``held``: nothing but the stage placed it.
+    where nobody knows µm); ``direction`` the last directions of travel (±1); ``held``: nothing but the stage placed it;
+    ``blur``: see ``FocusState``.
     """
 
     name: str
@@ -35,6 +48,7 @@ class Station:
     said: Point
     direction: Point
     held: bool
+    blur: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +138,25 @@ def _stations(tiles: pa.Table, held: Mapping[tuple[int, int], bool]) -> Iterator
     """Every placed capture in the order of the plans, so that of a tile the last one wins."""
     columns = {name: tiles.column(name).to_pylist() for name in _COLUMNS}
     last: Stop | None = None
-    for tile, plan, row, col, x_um, y_um, x_px, y_px, accepted in zip(*columns.values(), strict=True):
+    for tile, plan, row, col, x_um, y_um, x_px, y_px, accepted, focus in zip(*columns.values(), strict=True):
         if not accepted or x_um is None:
             continue
         last = next_stop(last, Point(x_um, y_um), STILL_UM)
         if x_px is not None:
             is_held = held.get((tile, plan), False)
-            yield tile, Station(str(tile), row, col, Point(x_px, y_px), last.at, last.direction, is_held)
+            yield (
+                tile,
+                Station(
+                    str(tile),
+                    row,
+                    col,
+                    Point(x_px, y_px),
+                    last.at,
+                    last.direction,
+                    is_held,
+                    FocusState(focus).blur,
+                ),
+            )
 
 
 def _measured(ledger: LedgerProtocol, slide_id: str) -> dict[tuple[int, int], tuple[Point | None, str]]:

@@ -110,6 +110,15 @@ class Lattice:
         x = self.origin.x + col * self.across.x + row * self.down.x
         return Point(x, self.origin.y + col * self.across.y + row * self.down.y)
 
+    def reach(self, top_left: Point) -> Box:
+        """The mosaic pixels that a tile placed there shows whole."""
+        h, w = self.tile_px
+        right, bottom = (
+            int(np.floor(at + size - 1)) + 1
+            for at, size in zip((top_left.x, top_left.y), (w, h), strict=True)
+        )
+        return Box(int(np.ceil(top_left.x)), int(np.ceil(top_left.y)), right, bottom)
+
     def nearest(self, places: FloatArray) -> IntArray:
         """(n, 2) row, col of the cells that own (n, 2) x, y."""
         (col_x, col_y, col_0), (row_x, row_y, row_0) = self._coordinates()

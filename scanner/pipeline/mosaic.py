@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scanner.model.geometry import Point
 from scanner.model.tile import FocusState, Pixels
 from scanner.pipeline.feather import FADE_PX, Fade, Fits, blend, fades
 from scanner.pipeline.lattice import Box, Cell, Lattice, hull
@@ -194,11 +195,7 @@ class Mosaic:
         return gone
 
     def _reach(self, placed: Placed) -> Box:
-        """The mosaic pixels that a tile shows whole."""
-        h, w = self._lattice.tile_px
-        x, y = placed.x_px, placed.y_px
-        right, bottom = int(np.floor(x + w - 1)) + 1, int(np.floor(y + h - 1)) + 1
-        return Box(int(np.ceil(x)), int(np.ceil(y)), right, bottom)
+        return self._lattice.reach(Point(placed.x_px, placed.y_px))
 
     def _blocks_near(self, cell: Cell) -> list[BlockId]:
         """Blocks that a cell or one of its neighbours can own pixels of."""

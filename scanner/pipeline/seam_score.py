@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.pipeline.joints import Joint, Station
+from scanner.pipeline.joints import Joint
 from scanner.pipeline.lattice import Box, Lattice, meeting
 
 FloatArray = NDArray[np.float32]
@@ -135,24 +135,21 @@ def seamlessness(scores: Iterable[SeamScore]) -> Seamlessness:
 def seam_line(joint: Joint, lattice: Lattice) -> NDArray[np.int64]:
     """(n, 2) x, y of the first pixel of ``second`` in each line across the seam, corners left out.
 
-    Only where both tiles reach it: beyond that a neighbour fills, and the seam lies elsewhere.
+    Only where both tiles reach it: beyond that a neighbour fills, and the seam lies elsewhere. A sharper tile shows as
+    far as it reaches.
     """
     one, two = ((station.row, station.col) for station in (joint.first, joint.second))
-    reach = _reach(joint.first, lattice).cut(_reach(joint.second, lattice))
+    before, after = (lattice.reach(station.placed) for station in (joint.first, joint.second))
+    reach = before.cut(after)
     if reach.empty:
         return np.zeros((0, 2), np.int64)
     own, other = lattice.owned(two, reach), lattice.owned(one, reach)
-    if joint.side_by_side:
-        return _border(own, other, reach)
-    lying = [box.swapped() for box in own], [box.swapped() for box in other]
-    line: NDArray[np.int64] = _border(*lying, reach.swapped())[:, ::-1]
-    return line
-
-
-def _reach(station: Station, lattice: Lattice) -> Box:
-    h, w = lattice.tile_px
-    x, y = int(np.ceil(station.placed.x)), int(np.ceil(station.placed.y))
-    return Box(x, y, x + w - 1, y + h - 1)
+    if not joint.side_by_side:
+        own, other, reach = [box.swapped() for box in own], [box.swapped() for box in other], reach.swapped()
+    border = _border(own, other, reach)
+    if joint.first.blur != joint.second.blur:
+        border[:, 0] = reach.x1 if joint.first.blur < joint.second.blur else reach.x0
+    return border if joint.side_by_side else border[:, ::-1]
 
 
 def _border(own: list[Box], other: list[Box], reach: Box) -> NDArray[np.int64]:

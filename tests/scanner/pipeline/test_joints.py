@@ -8,6 +8,7 @@ import pytest
 
 from scanner.model.events import Kind
 from scanner.model.geometry import Point
+from scanner.model.tile import FocusState
 from scanner.pipeline.joints import DOUBT_PX, Joint, joints_of, worst_first
 from scanner.pipeline.pair_facts import pairs_to_body
 from scanner.pipeline.registration import PairMeasurement
@@ -37,6 +38,7 @@ def row(tile: int, plan: int, cell: tuple[int, int], x_px: float | None, y_px: f
         "row": cell[0],
         "col": cell[1],
         "accepted": x_px is not None,
+        "focus_state": FocusState.USABLE.value,
     }
     place: Row = {
         "x_px": x_px,
@@ -88,6 +90,7 @@ def test_a_tile_taken_again_is_judged_by_its_last_capture_and_its_own_pairs(ledg
     ledger.append(Kind.PAIRS, SLIDE, "1.2", pairs_to_body([(0, pair(103.0, 0.0))]))
     rows = [row(k, 1, (0, k), 100.0 * k) for k in range(3)] + [row(1, 2, (0, 1), 103.0)]
     left, right = joints(ledger, rows)
+    assert left.second.blur == FocusState.USABLE.blur
     assert (left.second.placed, left.error) == (Point(103.0, 0.0), Point(0.0, 0.0))
     assert (right.measured, right.reason) == (None, "never measured")
 

@@ -1,10 +1,15 @@
 """Is a seam scored near 1 where it cannot be seen, and clearly higher where a tile is shifted or brighter?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from scanner.model.geometry import Point
+from scanner.model.tile import FocusState
+from scanner.pipeline.joints import Station
 from scanner.pipeline.lattice import Box
+from scanner.pipeline.mosaic import Canvas, Mosaic
 from scanner.pipeline.seam_score import SeamScore, seam_line, seam_score, seamlessness
 from tests.scanner.pipeline.mosaics import Stitched, stitched
 
@@ -67,6 +72,31 @@ def test_empty_glass_has_no_score() -> None:
     whole = seamlessness(scores(stitched(sheet=np.full((2000, 2000), 230, np.float32))))
     assert (whole.scored, whole.score, whole.misfit) == (0, None, None)
     assert whole.step < 0.003
+
+
+@pytest.mark.parametrize("soft", [(0, 0), (1, 1)])
+def test_the_seam_of_a_soft_tile_runs_where_its_sharper_neighbour_ends(soft: tuple[int, int]) -> None:
+    made = stitched(rows=2, cols=2)
+    mosaic = Mosaic(Canvas(1100, 1100, 1, np.dtype(np.uint8)), made.lattice)
+    for cell, placed in made.placed.items():
+        mosaic.place(placed, focus=FocusState.USABLE if cell == soft else FocusState.SHARP)
+    mosaic.settle()
+
+    def as_known(station: Station) -> Station:
+        return replace(station, blur=int((station.row, station.col) == soft))
+
+    seams = 0
+    for known in made.joints:
+        joint = replace(known, first=as_known(known.first), second=as_known(known.second))
+        line, planned = seam_line(joint, made.lattice), seam_line(known, made.lattice)
+        moved = joint.first.blur != joint.second.blur
+        assert np.array_equal(line, planned) is not moved
+        seams += moved
+        across = [1, 0] if joint.side_by_side else [0, 1]
+        inner = line[60:-60].astype(float)
+        assert set(mosaic.shown_at(inner).tolist()) == {int(joint.second.name)}
+        assert set(mosaic.shown_at(inner - across).tolist()) == {int(joint.first.name)}
+    assert seams == 2
 
 
 def test_the_seam_runs_where_ownership_changes() -> None:
