@@ -19,6 +19,7 @@ from scanner.model.geometry import Point
 from scanner.model.plan import serpentine
 from scanner.offline.foreign_tiles import ForeignTiles, check_tiles
 from scanner.offline.stitch_page import Pairs, beside, write_stitch_page
+from scanner.pipeline.feather import Joined
 from scanner.pipeline.foreign_grid import cells_of, fit_lattice
 from scanner.pipeline.foreign_overlap import ELSEWHERE, Contradiction, Survey, survey
 from scanner.pipeline.lattice import Cell, Lattice
@@ -138,6 +139,7 @@ class _Road:
         self.search_px = max(16.0, 0.04 * min(tile_px))
         self.noise_dn = noise_of(tiles(next(iter(cells.values()))))
         self.measured: Pairs = {}
+        self.joined = Joined()
         self.survey: Survey = survey(cells, self.stated, tiles, self.search_px, self.noise_dn)
 
     def stated(self, tile: int) -> Point:
@@ -162,6 +164,7 @@ class _Road:
                 for end in (expected.other, tile):
                     matched[end] = max(matched.get(end, 0.0), pair.ncc if pair.accepted else 0.0)
             placement.add(tile, *cell, at, pairs)
+            self.joined.learn(tile, pairs)
             progress(done + 1, len(self.listed))
         return {p.tile: _Found(p, 0.0 if p.held else matched[p.tile]) for p in placement.finish()}
 
@@ -245,7 +248,7 @@ def _write(store: PyramidStore, placed: Sequence[Placed], road: _Road) -> Lattic
     lattice = fit_lattice(places, [(p.row, p.col) for p in placed], road.tile_px)
     canvas = Canvas(spec.width_px, spec.height_px, spec.channels, np.dtype(spec.dtype))
     pyramid = Pyramid(store.sizes, SHARD_PX, canvas.fill, store)
-    mosaic = Mosaic(canvas, lattice)
+    mosaic = Mosaic(canvas, lattice, road.joined)
     for row, col in _settled(mosaic, placed):
         for block in pyramid.add(row, col, mosaic.draw((row, col), road.tiles)):
             store.write(block.level, block.row, block.col, block.pixels)
