@@ -13,6 +13,7 @@ import numpy as np
 
 from scanner.devices.simulated.field import SIDE_PX
 from scanner.model.geometry import Point
+from scanner.model.plan import serpentine
 from scanner.model.profile import Profile
 from scanner.model.tile import FocusState, Pixels
 from scanner.pipeline import feather
@@ -32,6 +33,7 @@ ROWS, COLS, MARGIN_PX, GRAIN = 3, 4, 20, 32
 MISSED_PX = 0.05  # of each tile in x and in y: 0.1 px between two
 SOFT, SOFT_UM = 5, 5.0  # the tile in the middle, and how far out of focus it is
 WIDTHS_PX = (2, 4, 8)
+WAITING = 20  # tiles a side of a slide of which only places matter
 
 
 @dataclass
@@ -176,13 +178,38 @@ def detail(of: Laid, image: Pixels) -> float:
     return float(np.mean([np.mean((part[2:] - part[:-2]) ** 2) for part in parts]))
 
 
+def waiting_rows() -> list[Row]:
+    """How many tiles of a serpentine the unfinished blocks still need, at most, by the share of soft ones."""
+    said = {"all sharp": 0.0, "5 % soft": 0.05, "all unmeasured": 1.0}
+    words = f"tiles needed at once, of {WAITING} × {WAITING}"
+    return [row(f"{words}, {name}", _most_needed(share)) for name, share in said.items()]
+
+
+def _most_needed(share: float) -> int:
+    step, rng = 0.9 * SIDE_PX, np.random.default_rng(SEED)
+    lattice = Lattice(Point(10, 10), Point(step, 5.0), Point(-5.0, step), (SIDE_PX, SIDE_PX))
+    side = int(WAITING * step) + MARGIN_PX
+    mosaic = Mosaic(Canvas(side, side, 3, np.dtype(np.uint8)), lattice, lambda *_: True)
+    inside = list(serpentine(itertools.product(range(WAITING), range(WAITING))))
+    beyond = itertools.product(range(-2, WAITING + 2), range(-2, WAITING + 2))
+    mosaic.void(set(beyond) - set(inside))
+    needed, most = 0, 0
+    for number, cell in enumerate(inside):
+        at = lattice.nominal(*cell) + Point(*(float(v) for v in rng.normal(0, 2, 2)))
+        state = FocusState.UNMEASURED if rng.random() < share else FocusState.SHARP
+        mosaic.place(Placed(number, *cell, at.x, at.y, held=False, sigma_px=0.1), focus=state)
+        needed += 1 - len(mosaic.unneeded())
+        most = max(most, needed)
+    return most
+
+
 def rows() -> list[Row]:
     """Everything that is measured."""
     profile: Profile = read_profile(PROFILE)
     correction = Correction.of(profile)
     grids = {kind: laid(kind, correction) for kind in STARTS}
     borders = [entry for kind, grid in grids.items() for entry in border_rows(kind, grid)]
-    return [*borders, *cost_rows(grids["sparse"]), *soft_rows(correction)]
+    return [*borders, *cost_rows(grids["sparse"]), *soft_rows(correction), *waiting_rows()]
 
 
 if __name__ == "__main__":
