@@ -5,7 +5,7 @@ The order of the tiles' arrival plays no part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,15 +57,20 @@ def merge(tiles: Sequence[TileDetections], least_ios: float = SAME_CELL_IOS) -> 
     """One detection a cell.
 
     A whole box wins against one cut by its tile's edge, then the one whose pixels are shown, then the more abnormal.
+    The one kept is as abnormal as the most abnormal whole view of its cell: a border makes no cell less suspicious.
     """
     everything = concatenate([t.moved for t in tiles])
     owner = np.repeat([t.tile for t in tiles], [len(t.detections) for t in tiles]).astype(np.int64)
     cut = np.concatenate([np.zeros(0, bool), *(_cut_by_edge(t) for t in tiles)])
     hidden = np.concatenate([np.zeros(0, bool), *(_hidden(t) for t in tiles)])
     order = _priority(everything, owner, hidden, cut)
-    everything, owner = everything.take(order), owner[order]
-    kept = _kept(everything.boxes.astype(np.float64), owner, least_ios)
-    return _ranked(everything.take(kept), owner[kept])
+    everything, owner, cut = everything.take(order), owner[order], cut[order]
+    worst = _kept(
+        everything.boxes.astype(np.float64), owner, least_ios, np.where(cut, -1.0, everything.abnormal)
+    )
+    kept = np.nonzero(worst >= 0)[0]
+    suspicion = {name: getattr(everything, name)[worst[kept]] for name in ("abnormal", "abnormal_classes")}
+    return _ranked(replace(everything.take(kept), **suspicion), owner[kept])
 
 
 def _ranked(detections: Detections, owner: NDArray[np.int64]) -> Merged:
@@ -99,14 +104,20 @@ def _priority(found: Detections, owner: NDArray[np.int64], *worse: NDArray[np.bo
     return np.asarray(np.lexsort((*keys, *worse)))
 
 
-def _kept(boxes: NDArray[np.float64], owner: NDArray[np.int64], least_ios: float) -> NDArray[np.intp]:
+def _kept(
+    boxes: NDArray[np.float64], owner: NDArray[np.int64], least_ios: float, suspicion: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(m,) for every box that is kept the most suspicious one of its cell, itself at first; -1 for the others."""
     pairs = _same_cell(boxes, owner, least_ios)
-    keep = np.ones(len(boxes), bool)
+    worst = np.arange(len(boxes))
     # greedy in canonical order: every pair of a box that may still fall was settled before its own turn
     for first, second in pairs.tolist():
-        if keep[first]:
-            keep[second] = False
-    return np.nonzero(keep)[0]
+        if worst[first] < 0:
+            continue
+        worst[second] = -1
+        if suspicion[second] > suspicion[worst[first]]:
+            worst[first] = second
+    return worst
 
 
 def _same_cell(boxes: NDArray[np.float64], owner: NDArray[np.int64], least_ios: float) -> NDArray[np.int64]:

@@ -65,6 +65,7 @@ def test_a_whole_cell_wins_against_the_same_cell_cut_by_a_tile_edge() -> None:
     whole = TileDetections(2, 70, 0, 100, 100, _detections(np.array([[10.0, 40, 30, 30]]), np.array([0.4])))
     merged = merge([cut, whole])
     assert merged.tiles.tolist() == [2]
+    assert merged.detections.abnormal.tolist() == [np.float32(0.4)]
 
 
 def test_of_two_whole_views_the_more_abnormal_one_is_kept() -> None:
@@ -75,7 +76,7 @@ def test_of_two_whole_views_the_more_abnormal_one_is_kept() -> None:
     assert merge(seen).detections.abnormal.tolist() == [np.float32(0.8)]
 
 
-def test_of_two_whole_views_the_one_that_is_shown_is_kept_and_a_cut_one_is_not() -> None:
+def test_of_two_whole_views_the_one_that_is_shown_is_kept_but_no_less_suspicious_than_the_other() -> None:
     box, mask = np.array([[10.0, 40, 30, 30]]), np.array([True])
     hidden = TileDetections(1, 0, 0, 100, 100, _detections(box, np.array([0.9])), shown=~mask)
     shown = TileDetections(2, 0, 0, 100, 100, _detections(box, np.array([0.3])), shown=mask)
@@ -83,7 +84,7 @@ def test_of_two_whole_views_the_one_that_is_shown_is_kept_and_a_cut_one_is_not()
     for seen in ([hidden, shown], [shown, hidden]):
         merged = merge(seen)
         assert merged.tiles.tolist() == [2]
-        assert merged.detections.abnormal.tolist() == [np.float32(0.3)]
+        assert merged.detections.abnormal.tolist() == [np.float32(0.9)]
     assert merge([hidden, cut]).tiles.tolist() == [1]
     assert merge([hidden]).tiles.tolist() == [1]
 
