@@ -33,6 +33,7 @@ from scanner.session.reporting import (
     fault_reports,
     finish_slide,
     finish_undecided,
+    warm_up,
     withdraw_provisional,
     write_rack,
 )
@@ -164,6 +165,7 @@ def _read_rack(
     """Slide by slide; while one is finished, the next is already being loaded."""
     if desk.cells is not None:
         road.keep(desk.cells)
+    warm_up()
     reports = list(done)
     try:
         for begun in _begun(items):

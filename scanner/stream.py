@@ -99,7 +99,10 @@ class Work(Protocol[B_contra, C_co]):
         ...
 
 
-class _Killable(Protocol):
+class _Process(Protocol):
+    @property
+    def pid(self) -> int | None: ...
+
     def kill(self) -> None: ...
 
 
@@ -222,7 +225,7 @@ class Road:
     def __init__(self) -> None:
         self.halt = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._workers: list[_Killable] = []
+        self._workers: list[_Process] = []
 
     def __enter__(self) -> "Road":
         return self
@@ -240,9 +243,14 @@ class Road:
         if stuck and error is None:
             raise StepFailed(f"these steps did not stop within {JOIN_S:.0f} s: {', '.join(stuck)}")
 
+    @property
+    def pids(self) -> set[int]:
+        """This process and those of the workers."""
+        return {os.getpid(), *(worker.pid for worker in self._workers if worker.pid is not None)}
+
     def keep(self, worker: Worker[B, C]) -> None:
         """Start a worker now, and end it with the road."""
-        self._workers.append(worker)
+        self._own(worker)
         worker.start()
 
     def buffered(self, source: Iterable[A], size: int, name: str, nice: int = 0) -> Iterator[A]:
@@ -263,7 +271,7 @@ class Road:
         self, source: Iterable[A], job: Callable[[A], B | None], worker: Worker[B, C], ahead: int, name: str
     ) -> Iterator[tuple[A, C | None]]:
         """Every item with the worker process's answer to ``job(item)``, in order; None where the job is None."""
-        self._workers.append(worker)
+        self._own(worker)
         channel: _Channel[tuple[A, C | None]] = _Channel(ahead, self.halt)
         answered = _answered(source, job, worker, self.halt)
         self._start(lambda: _pump(answered, [channel]), name, 0)
@@ -287,6 +295,10 @@ class Road:
         other: list[B] = []
         self.gather(lambda: one.append(first()), lambda: other.append(second()))
         return one[0], other[0]
+
+    def _own(self, worker: _Process) -> None:
+        if worker not in self._workers:
+            self._workers.append(worker)
 
     def _start(self, body: Callable[[], None], name: str, nice: int) -> None:
         def run() -> None:

@@ -7,6 +7,7 @@ A slide's section is kept beside its report, so that a long rack's page is writt
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -16,6 +17,7 @@ from scanner.model.report import Outcome, SlideReport, Verdict
 from scanner.review.slide_page import picture_uri, sharp_share, slide_page, title
 from scanner.review.words import OUTCOMES, VERDICTS, Words, amount, minutes
 from scanner.storage.atomic import write_atomic
+from scanner.storage.hashes import text_hash
 from scanner.storage.reader import RunReader
 
 MINI_PX = 96
@@ -89,6 +91,12 @@ def write_report(run_dir: Path) -> Path:
         return reader.folder.report_page
 
 
+def compile_templates() -> None:
+    """Ahead of the first page: 0.2 s that the end of a slide must not wait for."""
+    for name in templates().list_templates():
+        templates().get_template(name)
+
+
 def run_page(reader: RunReader, environment: jinja2.Environment) -> RunPage:
     """Everything the page shows: finished slides in full, the others by their slot."""
     ids = _met(reader)
@@ -112,12 +120,14 @@ def _met(reader: RunReader) -> list[str]:
 
 
 def entry(reader: RunReader, report: SlideReport, environment: jinja2.Environment) -> Entry:
-    """A finished slide; its section is made where it is missing or older than the report."""
+    """A finished slide; its section is made where it is missing or tells of another report."""
     paths = reader.paths(report.slide_id)
-    kept = paths.folder / "section.html"
-    if not kept.is_file() or kept.stat().st_mtime_ns <= paths.report.stat().st_mtime_ns:
+    kept, mark = paths.folder / "section.html", _mark(report)
+    section = kept.read_text(encoding="utf-8") if kept.is_file() else ""
+    if not section.startswith(mark):
         template = environment.get_template("section.html.j2")
-        write_atomic(kept, template.render(slide=slide_page(reader, report)))
+        section = mark + template.render(slide=slide_page(reader, report))
+        write_atomic(kept, section)
     return Entry(
         report=report,
         title=title(report),
@@ -125,12 +135,18 @@ def entry(reader: RunReader, report: SlideReport, environment: jinja2.Environmen
         outcome=OUTCOMES[report.outcome],
         mini=picture_uri(paths.thumbnail, MINI_PX),
         sharp_share=sharp_share(report),
-        section=Markup(kept.read_text(encoding="utf-8")),  # it was escaped when it was rendered
+        section=Markup(section),  # it was escaped when it was rendered
     )
 
 
+def _mark(report: SlideReport) -> str:
+    """The first line of a section: its report's hash, without the times, which are known last and told beside it."""
+    return f"<!-- {text_hash(report.model_dump_json(exclude={'seconds'}))} -->\n"
+
+
+@cache
 def templates() -> jinja2.Environment:
-    """The page's templates: they escape everything and know no undefined name."""
+    """The pages' templates, read once: they escape everything and know no undefined name."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scanner.review"),
         autoescape=True,

@@ -7,6 +7,7 @@ outcome and verdict. Live, resumed and replayed slides come down the same road.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,19 +74,19 @@ class Watch:
     weighed_s: float = -math.inf
     cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def passed(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:
-        """The same items, watched."""
+    def passed(self, items: Iterable[Tile | EndOfPlan], road: Road) -> Iterator[Tile | EndOfPlan]:
+        """The same items, watched with the processes of their road."""
         for item in items:
             if isinstance(item, EndOfPlan):
                 self.last_frame_s = item.last_frame_s
-            self._weigh()
+            self._weigh(road)
             yield item
             self.cpu_s["correct and judge"] = time.thread_time()
 
-    def _weigh(self) -> None:
-        """Twice a second: asking for every process of the machine costs more than judging a tile."""
+    def _weigh(self, road: Road) -> None:
+        """Twice a second, and only our own: to find children, every process of the machine would be asked."""
         if time.perf_counter() - self.weighed_s > WEIGHED_EVERY_S:
-            self.peak_bytes = max(self.peak_bytes, tree_bytes())
+            self.peak_bytes = max(self.peak_bytes, resident_bytes(road.pids))
             self.weighed_s = time.perf_counter()
 
 
@@ -104,7 +105,9 @@ def read_slide(
         desk.tell(following)
 
     flat = FlatChoice(desk.profile, desk.folder.ledger, name)
-    stream = settled(_fused(desk, name, _judge(desk, name, watch.passed(items), flat)), replanner, plan, tell)
+    stream = settled(
+        _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat)), replanner, plan, tell
+    )
     places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
@@ -231,13 +234,10 @@ def _finish_all(desk: Desk, name: str, places: Places) -> None:
                 finish_tile(ledger, desk.spool, name, take, FusedSpool(desk.folder.fused))
 
 
-def tree_bytes() -> int:
-    """Resident memory of this process and its children."""
-    me = psutil.Process()
-    total = int(me.memory_info().rss)
-    for child in me.children(recursive=True):
-        try:
-            total += int(child.memory_info().rss)
-        except psutil.NoSuchProcess:
-            continue
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Memory that some processes hold together; one that has ended holds none."""
+    total = 0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            total += int(psutil.Process(pid).memory_info().rss)
     return total

@@ -24,7 +24,7 @@ from scanner.model.report import (
 )
 from scanner.model.slide import Preparation
 from scanner.pipeline.closing import Closing, Reading, close, undecided
-from scanner.review.report import write_report
+from scanner.review.report import compile_templates, write_report
 from scanner.review.slide_page import write_thumbnail
 from scanner.session.light_report import image_facts, light_used
 from scanner.session.reading import Desk, Watch
@@ -33,7 +33,13 @@ from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder
-from scanner.storage.tables import findings_table, tiles_table, write_table
+from scanner.storage.tables import findings_table, load_libraries, tiles_table, write_table
+
+
+def warm_up() -> None:
+    """What takes longer the first time, done while the first slide is still being loaded."""
+    load_libraries()
+    compile_templates()
 
 
 def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> SlideReport:

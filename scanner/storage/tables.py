@@ -68,6 +68,11 @@ FINDING_COLUMNS = pa.schema(
 """One row a finding, rank 1 first; the box in mosaic px, its centre in slide µm."""
 
 
+def load_libraries() -> None:
+    """Ahead of the first table, for which pyarrow loads pandas: 0.4 s that the end of a slide must not wait for."""
+    pa.array([0])
+
+
 def tiles_table(ledger: LedgerProtocol, slide_id: str) -> pa.Table:
     """What the ledger knows of every planned tile of a slide, in the order of the plans.
 

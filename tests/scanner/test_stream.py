@@ -159,6 +159,15 @@ def test_a_killed_worker_is_replaced_and_asked_again(
     assert worker.ask(2, halt) not in (first, os.getpid())
 
 
+def test_a_road_knows_the_processes_at_work_for_it(worker_of: Callable[..., Worker[object, object]]) -> None:
+    worker = worker_of(Process)
+    with Road() as road:
+        assert road.pids == {os.getpid()}
+        road.keep(worker)
+        assert road.pids == {os.getpid(), worker.pid}
+    assert road.pids == {os.getpid()}
+
+
 def test_a_worker_dies_with_its_road(worker_of: Callable[..., Worker[object, object]]) -> None:
     worker = worker_of(Process)
     with Road() as road:

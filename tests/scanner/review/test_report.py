@@ -4,12 +4,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import jinja2
 import numpy as np
 import pytest
 
 from scanner.errors import BadInput
 from scanner.model.report import Outcome, Verdict
-from scanner.review.report import write_report
+from scanner.review.report import compile_templates, templates, write_report
 from scanner.review.words import OUTCOMES, VERDICTS, minutes
 from scanner.storage.run_folder import RunFolder, slide_id
 
@@ -131,6 +132,29 @@ def test_a_section_is_made_anew_when_its_report_changed(finished_run: RunFolder)
     report.write_text(text.replace("tile 7", "tile 77"), encoding="utf-8")
     assert "tile 77 " in write_report(finished_run.root).read_text(encoding="utf-8")
     report.write_text(text, encoding="utf-8")
+
+
+def test_a_section_stays_when_only_the_times_of_its_report_changed(finished_run: RunFolder) -> None:
+    paths = finished_run.slide(slide_id(1, finished_run.settings.run))
+    write_report(finished_run.root)
+    section = (paths.folder / "section.html").stat()
+    text = paths.report.read_text(encoding="utf-8")
+    paths.report.write_text(re.sub(r'"tail":\s*[0-9.]+', '"tail": 98.76', text), encoding="utf-8")
+    assert "98.76 s" in write_report(finished_run.root).read_text(encoding="utf-8")
+    again = (paths.folder / "section.html").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (section.st_ino, section.st_mtime_ns)
+    paths.report.write_text(text, encoding="utf-8")
+
+
+def test_a_page_compiles_nothing_once_its_templates_are_ready(
+    finished_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    templates.cache_clear()
+    compile_templates()
+    monkeypatch.delattr(jinja2.Environment, "compile")
+    for section in finished_run.slides.glob("*/section.html"):
+        section.unlink()
+    write_report(finished_run.root)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Do the tables hold exactly what the ledger knows, in the columns that others read?"""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,3 +115,20 @@ def test_a_fact_that_is_no_tile_is_damage(finished_run: "WrittenRun") -> None:
         ledger.append(Kind.TILE, "2-run-1", "99.1", {"odd": True})
         with pytest.raises(DamagedRun, match="TileFact"):
             tiles_table(ledger, "2-run-1")
+
+
+def test_a_first_table_loads_nothing_once_the_libraries_are_there() -> None:
+    """Asked in a process of its own, which has built no table before."""
+    lines = (
+        "import sys",
+        "import pyarrow as pa",
+        "from scanner.storage.tables import TILE_COLUMNS, load_libraries",
+        "load_libraries()",
+        "before = set(sys.modules)",
+        "pa.Table.from_pylist([{'tile': 1}], schema=TILE_COLUMNS)",
+        "print(*sorted(set(sys.modules) - before))",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
