@@ -56,7 +56,10 @@ class ImageWork:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where every tile ended up, by tile number, and every capture that was judged, without pixels."""
+    """Where every tile ended up, by tile number, and every capture that was judged, without pixels.
+
+    ``pairs_measured`` placed tiles, faint ones that a loop vouched for among them; ``pairs_held`` told nothing.
+    """
 
     placed: dict[int, Placed]
     pairs_measured: int
@@ -79,7 +82,7 @@ class ImageBranch:
         self._takes: dict[int, list[Judged]] = {}
         self._placed: dict[int, Placed] = {}
         self._released: list[int] = []
-        self._measured = self._held = 0
+        self._pairs_seen = 0
 
     def begin(self, plan: Plan) -> None:
         """A plan whose tiles will come."""
@@ -115,8 +118,8 @@ class ImageBranch:
         self._book_found_blocks()
         return Places(
             self._placed,
-            self._measured,
-            self._held,
+            self._placement.pairs_used,
+            self._pairs_seen - self._placement.pairs_used,
             tuple(t for takes in self._takes.values() for t in takes),
         )
 
@@ -129,8 +132,7 @@ class ImageBranch:
             event = self._work.ledger.append(Kind.PAIRS, self._work.slide_id, key, pairs_to_body(measured))
             self._known_pairs[key] = pairs_from_body(event.body)
         pairs = self._known_pairs.pop(key)
-        self._measured += sum(pair.accepted for _, pair in pairs)
-        self._held += sum(not pair.accepted for _, pair in pairs)
+        self._pairs_seen += len(pairs)
         return pairs
 
     def _measure(self, judged: Judged) -> list[tuple[int, PairMeasurement]]:
