@@ -52,13 +52,13 @@ def refine(a: Plane, b: Plane, lag: tuple[float, float], noise_dn: float) -> Ref
     moving = _smooth(b)
     at = np.array(lag)
     sample = _sample(moving, at, template)
+    weakest = 0.0
     for turn in range(STEPS):
-        step, _ = _step(template, sample, noise_dn, robust=turn >= PLAIN_STEPS)
+        step, weakest = _step(template, sample, noise_dn, robust=turn >= PLAIN_STEPS)
         at = at + np.clip(step, -1, 1)
-        sample = _sample(moving, at, template)
         if turn >= PLAIN_STEPS and np.abs(step).max() < STILL_PX:
             break
-    _, weakest = _step(template, sample, noise_dn, robust=True)
+        sample = _sample(moving, at, template)
     sigma = float(np.sqrt(FLOOR_SIGMA_PX**2 + 1 / max(weakest, 1e-9)))
     likeness = _likeness(template.patch, sample, noise_dn)
     return Refined((float(at[0]), float(at[1])), sigma, likeness, (template.patch, sample))
