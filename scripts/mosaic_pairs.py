@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from scanner.model.geometry import Point
 from scanner.pipeline.lattice import Cell
-from scanner.pipeline.network import Ties, solve
+from scanner.pipeline.network import Stage, Ties, solve
 from scanner.pipeline.placement import Placed, Placement
 from scanner.pipeline.registration import PairMeasurement
-from scanner.pipeline.stage_model import StagePrior
+from scanner.pipeline.stage_model import StageHabits, StagePrior, Stop
 
 FloatArray = NDArray[np.float64]
 TILE_PX, STEP_PX = 1024, 921.6
@@ -121,12 +121,18 @@ def whole_solution_s(grid: PairGrid) -> float:
     listed = [
         (number[a], number[b], Point(m.dx_px, m.dy_px), m.sigma_px) for (a, b), m in grid.measured.items()
     ]
-    said = [(k, number[n], grid.said[n] - c_at, 6.3) for k, n, c_at in _neighbours(grid, number)]
+    between = [(k, number[n], grid.said[n] - c_at, 6.3) for k, n, c_at in _neighbours(grid, number)]
     at = np.array([(grid.said[cell].x, grid.said[cell].y) for cell in grid.order])
-    free = np.arange(len(at)) > 0
+    habits = StageHabits(UNMEASURED)
+    design = np.array([habits.regressors(Stop(grid.said[cell], _direction(cell))) for cell in grid.order])
+    stage = Stage(at, design, UNMEASURED.position_px**-2, habits.normal, habits.right)
     began = time.process_time()
-    solve(at, free, Ties.of(listed), Ties.of(said))
+    solve(at, np.full(len(at), True), Ties.of(listed), Ties.of(between), stage)
     return time.process_time() - began
+
+
+def _direction(cell: Cell) -> Point:
+    return Point(-1.0 if cell[0] % 2 else 1.0, 1.0)
 
 
 def _neighbours(grid: PairGrid, number: dict[Cell, int]) -> list[tuple[int, Cell, Point]]:

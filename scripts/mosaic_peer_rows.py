@@ -17,7 +17,7 @@ import numpy as np
 from scanner.model.profile import StorageCodec
 from scripts.mosaic_grids import TileGrid, take_grid
 from scripts.mosaic_place_rows import above
-from scripts.mosaic_road import Road
+from scripts.mosaic_road import MosaicRoad
 from scripts.mosaic_rows import Row, at_least, at_most, row
 
 PEER = Path(__file__).with_name("peer_ashlar.py")
@@ -35,7 +35,7 @@ def rows(full: bool = True) -> list[Row]:
 
 def _compared(grid: TileGrid, folder: Path) -> list[Row]:
     name = f"{grid.kind} {SIDE} × {SIDE}"
-    road = Road(grid, folder / "ours.ome.zarr", StorageCodec.ZSTD)
+    road = MosaicRoad(grid, folder / "ours.ome.zarr", StorageCodec.ZSTD)
     began = time.process_time()
     tail_s = road.run()
     ours_s, steps = time.process_time() - began, road.clock.seconds

@@ -20,7 +20,7 @@ from scripts.mosaic_rows import Row, at_least, at_most, row
 FloatArray = NDArray[np.float64]
 GRIDS = [
     ("sparse", 8, (901, 902, 903)),
-    ("sparse", 16, (901, 902, 903)),
+    ("sparse", 16, (901, 902, 903, 904, 905, 906)),
     ("dense", 8, (901,)),
     ("dense", 16, (901,)),
 ]

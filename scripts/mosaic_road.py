@@ -99,7 +99,7 @@ def place(
     return {p.tile: p for p in placed}
 
 
-class Road:
+class MosaicRoad:
     """Registration to the stored pyramid, tile by tile; ``clock`` has every step."""
 
     def __init__(self, grid: TileGrid, out: Path, codec: StorageCodec = StorageCodec.LZ4) -> None:

@@ -60,6 +60,7 @@ class Places:
     """Where every tile ended up, by tile number, and every capture that was judged, without pixels.
 
     ``shown_at`` says which tile a place of the image shows: see ``scanner.pipeline.mosaic.Mosaic``.
+    ``pairs_measured`` placed tiles, faint ones that a loop vouched for among them; ``pairs_held`` told nothing.
     """
 
     placed: dict[int, Placed]
@@ -85,7 +86,7 @@ class ImageBranch:
         self._takes: dict[int, list[Judged]] = {}
         self._placed: dict[int, Placed] = {}
         self._released: list[int] = []
-        self._measured = self._held = 0
+        self._pairs_seen = 0
 
     def begin(self, plan: Plan) -> None:
         """A plan whose tiles will come."""
@@ -123,8 +124,8 @@ class ImageBranch:
         return Places(
             self._placed,
             self._mosaic.shown_at,
-            self._measured,
-            self._held,
+            self._placement.pairs_used,
+            self._pairs_seen - self._placement.pairs_used,
             tuple(t for takes in self._takes.values() for t in takes),
         )
 
@@ -137,8 +138,7 @@ class ImageBranch:
             event = self._work.ledger.append(Kind.PAIRS, self._work.slide_id, key, pairs_to_body(measured))
             self._known_pairs[key] = pairs_from_body(event.body)
         pairs = self._known_pairs.pop(key)
-        self._measured += sum(pair.accepted for _, pair in pairs)
-        self._held += sum(not pair.accepted for _, pair in pairs)
+        self._pairs_seen += len(pairs)
         return pairs
 
     def _measure(self, judged: Judged) -> list[tuple[int, PairMeasurement]]:

@@ -47,9 +47,34 @@ class Ties:
         return cls(start, end, offset, np.array([sigma**-2 for *_, sigma in listed], float))
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where the stage says that the k free nodes lie, in their order: at ``said`` + ``design`` · habits.
+
+    ``weight`` is 1/σ² of that. ``said``: (k, 2) float64 px; ``design``: (k, r). The habits, (r, 2), are what it does
+    other than it reports: unknown, and solved for. ``normal`` (r, r) and ``right`` (r, 2): normal equations of what
+    else is known of them.
+    """
+
+    said: FloatArray
+    design: FloatArray
+    weight: float
+    normal: FloatArray
+    right: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """``at``: (m, 2) float64 px; ``trust``: (n,) float64, 0 or 1 for each tie; ``habits``: (r, 2)."""
+
+    at: FloatArray
+    trust: FloatArray
+    habits: FloatArray
+
+
 def solve(
-    at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, spread: bool = False
-) -> tuple[FloatArray, FloatArray]:
+    at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, stage: Stage, spread: bool = False
+) -> Solution:
     """Robust least-squares positions of the free nodes; the others stay exactly where they are.
 
     Iteratively reweighted with a Cauchy loss whose scale falls from gross errors to half a pixel (graduated
@@ -62,17 +87,15 @@ def solve(
         at: (m, 2) float64 px, the places of fixed nodes and a first guess of the free ones.
         free: (m,) bool.
         ties: measured, may be wrong.
-        soft: never doubted: what the stage says.
+        soft: never doubted: how the stage moved between neighbours.
+        stage: never doubted: where it says that the free nodes lie.
         spread: two groups of fixed tiles do not fit each other: share that among many ties, convict no true one.
-
-    Returns:
-        (m, 2) float64 places and (n,) float64 trust 0..1 in each of ``ties``.
     """
-    at = _least_squares(at, free, ties, soft, np.zeros(len(ties.start)))
+    at, _ = _least_squares(at, free, ties, soft, stage, np.zeros(len(ties.start)))
     stray = _residual(at, ties)
     trust = _cauchy(stray, FIRST_DOUBT_PX)
     for scale in SCALES_PX:
-        at = _least_squares(at, free, _yielding(ties, STIFFNESS * scale), soft, trust)
+        at, _ = _least_squares(at, free, _yielding(ties, STIFFNESS * scale), soft, stage, trust)
         trust = _cauchy(_residual(at, ties), scale)
         if spread and scale == SPREAD_PX:
             break
@@ -81,9 +104,11 @@ def solve(
     believed = _residual(at, ties) < wrong_px
     again = ~believed & (stray < PLAUSIBLE_PX)
     weight = np.where(again, np.minimum(final.weight, AGAIN_SIGMA_PX**-2), final.weight)
-    at = _least_squares(at, free, replace(final, weight=weight), soft, (believed | again).astype(float))
+    heard = (believed | again).astype(float)
+    at, _ = _least_squares(at, free, replace(final, weight=weight), soft, stage, heard)
     trust = np.where(_residual(at, ties) < wrong_px, 1.0, 0.0)
-    return _least_squares(at, free, final, soft, trust), trust
+    at, habits = _least_squares(at, free, final, soft, stage, trust)
+    return Solution(at, trust, habits)
 
 
 def _yielding(ties: Ties, sigma_px: float) -> Ties:
@@ -103,34 +128,46 @@ def _residual(at: FloatArray, ties: Ties) -> FloatArray:
 
 
 def _least_squares(
-    at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, trust: FloatArray
-) -> FloatArray:
+    at: FloatArray, free: NDArray[np.bool_], ties: Ties, soft: Ties, stage: Stage, trust: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Places and habits; the habits, few and tied to every node, are eliminated (Schur complement)."""
     start = np.concatenate([ties.start, soft.start])
     end = np.concatenate([ties.end, soft.end])
     offset = np.concatenate([ties.offset, soft.offset])
     weight = np.concatenate([ties.weight * trust, soft.weight])
     miss = (at[end] - at[start] - offset) * weight[:, None]
     pulls = [np.bincount(node, miss[:, axis], len(at)) for axis in (0, 1) for node in (start, end)]
-    force = np.column_stack([pulls[0] - pulls[1], pulls[2] - pulls[3]])
-    column = np.cumsum(free) - 1
-    moved = at.copy()
-    stiffness = _stiffness(start, end, weight, free, column)
+    force = np.column_stack([pulls[0] - pulls[1], pulls[2] - pulls[3]])[free]
+    force += stage.weight * (stage.said - at[free])
+    coupling = stage.weight * stage.design
+    stiffness = _stiffness(start, end, weight, free, np.cumsum(free) - 1, stage.weight)
     symmetric = {"SymmetricMode": True}  # it is, and positive: half the work of a general matrix
     factors = splu(
         stiffness, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, panel_size=1, options=symmetric
     )
-    moved[free] += factors.solve(force[free])
-    return moved
+    answers = factors.solve(np.column_stack([force, coupling]))
+    moved, by_habits = answers[:, :2], answers[:, 2:]
+    rest = stage.right + coupling.T @ (at[free] + moved - stage.said)
+    habits = np.linalg.solve(stage.normal + coupling.T @ (stage.design - by_habits), rest)
+    found = at.copy()
+    found[free] += moved + by_habits @ habits
+    return found, np.asarray(habits, np.float64)
 
 
 def _stiffness(
-    start: IntArray, end: IntArray, weight: FloatArray, free: NDArray[np.bool_], column: IntArray
+    start: IntArray,
+    end: IntArray,
+    weight: FloatArray,
+    free: NDArray[np.bool_],
+    column: IntArray,
+    anchor: float,
 ) -> "csc_array":
-    """The weighted Laplacian of the free nodes, compressed by column."""
+    """The weighted Laplacian of the free nodes plus ``anchor`` on its diagonal, compressed by column."""
     both = free[start] & free[end]
     a, b = column[start], column[end]
-    rows = np.concatenate([a[free[start]], b[free[end]], a[both], b[both]])
-    cols = np.concatenate([a[free[start]], b[free[end]], b[both], a[both]])
-    data = np.concatenate([weight[free[start]], weight[free[end]], -weight[both], -weight[both]])
     size = int(free.sum())
+    every, anchors = np.arange(size), np.full(size, anchor)
+    rows = np.concatenate([a[free[start]], b[free[end]], a[both], b[both], every])
+    cols = np.concatenate([a[free[start]], b[free[end]], b[both], a[both], every])
+    data = np.concatenate([weight[free[start]], weight[free[end]], -weight[both], -weight[both], anchors])
     return csc_array(coo_array((data, (rows, cols)), shape=(size, size)))

@@ -8,9 +8,16 @@ import numpy as np
 
 from scanner.model.geometry import Point
 from scanner.pipeline.islands import Islands
-from scanner.pipeline.network import Ties, solve
+from scanner.pipeline.network import Stage, Ties, solve
 from scanner.pipeline.registration import ONLY_FAINT, PairMeasurement
-from scanner.pipeline.stage_model import StageModel, StagePrior, Stop, next_stop
+from scanner.pipeline.stage_model import (
+    FloatArray,
+    StageHabits,
+    StageModel,
+    StagePrior,
+    Stop,
+    next_stop,
+)
 
 GRAIN = 32  # places are whole multiples of 1/32 px, so that rounding of the last bit never shows in the image
 BATCH = 8  # tiles frozen by one solve
@@ -18,7 +25,7 @@ AHEAD = 2  # columns by which the next row must have passed a tile
 PLIANT_ROWS = 2  # kept back where two frozen islands grow towards each other: what does not fit is spread
 SPREAD_ROWS = 8  # for so long after they met
 LOCAL = 1.4  # how far two neighbours stray from each other, in units of how far a tile strays from its place
-ROAM = 6.0  # how far a tile may stray from its place with all that surrounds it, in the same units
+ROAM = 2.0  # how far a tile may stray from its place with all that surrounds it, in the same units
 LOOP_PX = 1.0  # by which four measured sides of a square may miss each other
 NEIGHBOURS = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
@@ -82,6 +89,7 @@ class Placement:
         self._prior = prior
         self._rows_later = rows_later
         self._model = StageModel(prior)
+        self._habits = StageHabits(prior)
         self._nodes: dict[int, _Node] = {}
         self._cells: dict[tuple[int, int], int] = {}
         self._ties: dict[tuple[int, int], _Tie] = {}
@@ -92,6 +100,7 @@ class Placement:
         self._since = 0
         self._met = -2 * SPREAD_ROWS
         self._islands = Islands()
+        self.pairs_used = 0
 
     def expect(self, row: int, col: int, prior: Point) -> list[Expected]:
         """The neighbours to register a tile against before it is added, in a fixed order."""
@@ -111,7 +120,7 @@ class Placement:
         """
         stop = self._stop(prior)
         again = tile in self._nodes and self._nodes[tile].frozen
-        node = _Node(tile, row, col, stop, self._turn(row), self._model.place(stop), frozen=False)
+        node = _Node(tile, row, col, stop, self._turn(row), stop.at, frozen=False)
         if tile in self._nodes:
             self._forget(tile)
         if self._last is None or self._last.row != row:
@@ -120,13 +129,15 @@ class Placement:
         self._nodes[tile] = self._last = node
         self._cells[row, col] = tile
         self._waiting.append(tile)
-        for other, pair in [*(p for p in pairs if p[1].accepted), *self._vouched_for(pairs)]:
+        used = [*(p for p in pairs if p[1].accepted), *self._vouched_for(pairs)]
+        self.pairs_used += len(used)
+        for other, pair in used:
             self._tie(self._nodes[other], node, pair)
-        return self._freeze([tile], self._settle()) if again else self._freeze_due()
+        return self._freeze([tile], *self._settle()) if again else self._freeze_due()
 
     def finish(self) -> list[Placed]:
         """Every tile that still waits, frozen; further tiles may follow."""
-        return self._freeze(list(self._waiting), self._settle()) if self._waiting else []
+        return self._freeze(list(self._waiting), *self._settle()) if self._waiting else []
 
     def _stop(self, prior: Point) -> Stop:
         return next_stop(self._last.stop if self._last else None, prior, self._still_px)
@@ -185,7 +196,7 @@ class Placement:
         if self._rows_later is None or len(passed) < BATCH or self._since < BATCH:
             return []
         self._since = 0
-        trusted = self._settle()
+        trusted, habits = self._settle()
         islands = self._islands.with_joined((tie.start, tie.end) for tie in trusted)
         growing = {islands.of(tile) for tile in set(self._waiting).difference(passed)}
         ends = {tile for key in self._ties for tile in key}
@@ -201,7 +212,7 @@ class Placement:
             if (island := islands.of(tile)) not in growing
             or (island in ready and (island not in pliant or self._rows_since(tile) > PLIANT_ROWS))
         ]
-        return self._freeze(due, trusted) if len(due) >= BATCH else []
+        return self._freeze(due, trusted, habits) if len(due) >= BATCH else []
 
     def _mainland(self, islands: Islands) -> set[int]:
         """The island of most waiting tiles: where nothing else is frozen, it may be; the others will come to it."""
@@ -236,11 +247,14 @@ class Placement:
         beyond = (self._last.col - node.col) * (1 if gone > 0 else -1)
         return later > 1 or (later == 1 and gone != 0 and beyond >= AHEAD)
 
-    def _freeze(self, due: list[int], trusted: list[_Tie]) -> list[Placed]:
+    def _freeze(self, due: list[int], trusted: list[_Tie], habits: FloatArray) -> list[Placed]:
         """Where they were just settled, some waiting tiles stay for good."""
         placed = [self._final(self._nodes[tile], trusted) for tile in due]
         for p in placed:
-            self._nodes[p.tile] = replace(self._nodes[p.tile], at=Point(p.x_px, p.y_px), frozen=True)
+            at = Point(p.x_px, p.y_px)
+            self._nodes[p.tile] = replace(self._nodes[p.tile], at=at, frozen=True)
+            if not p.held:
+                self._habits.learn(self._nodes[p.tile].stop, at, habits)
         for tie in trusted:
             if self._nodes[tie.start].frozen and self._nodes[tie.end].frozen:
                 self._islands.join(tie.start, tie.end)
@@ -250,33 +264,31 @@ class Placement:
         self._ties = {key: tie for key, tie in self._ties.items() if free.intersection(key)}
         return placed
 
-    def _settle(self) -> list[_Tie]:
-        """Move all waiting tiles to where their ties pull them; the ties that were believed."""
-        ties = list(self._ties.values())
-        says = list(self._stage_says())
+    def _settle(self) -> tuple[list[_Tie], FloatArray]:
+        """Move all waiting tiles to where their ties pull them; the ties that were believed, the stage's habits."""
+        ties, says = list(self._ties.values()), list(self._stage_says())
         tiles = sorted({*self._waiting, *(t.start for t in ties + says), *(t.end for t in ties + says)})
         index = {tile: k for k, tile in enumerate(tiles)}
-        ground = (0.0, 0.0)
-        at = np.array([*((self._nodes[tile].at.x, self._nodes[tile].at.y) for tile in tiles), ground])
-        free = np.array([*(not self._nodes[tile].frozen for tile in tiles), False])
-        anywhere = [
-            (
-                len(tiles),
-                index[tile],
-                self._model.place(self._nodes[tile].stop),
-                ROAM * self._prior.position_px,
-            )
-            for tile in self._waiting
-        ]
+        at = np.array([(self._nodes[tile].at.x, self._nodes[tile].at.y) for tile in tiles])
+        free = np.array([not self._nodes[tile].frozen for tile in tiles])
         soft, measured = (
-            [(index[t.start], index[t.end], t.offset, t.sigma_px) for t in some] for some in (says, ties)
+            Ties.of((index[t.start], index[t.end], t.offset, t.sigma_px) for t in some)
+            for some in (says, ties)
         )
         spread = self._last is not None and self._last.turn - self._met <= SPREAD_ROWS
-        places, trust = solve(at, free, Ties.of(measured), Ties.of(soft + anywhere), spread)
+        found = solve(at, free, measured, soft, self._stage(sorted(self._waiting)), spread)
         for tile in self._waiting:
-            x, y = places[index[tile]]
+            x, y = found.at[index[tile]]
             self._nodes[tile] = replace(self._nodes[tile], at=Point(float(x), float(y)))
-        return [tie for tie, believed in zip(ties, trust, strict=True) if believed > 0]
+        return [tie for tie, believed in zip(ties, found.trust, strict=True) if believed > 0], found.habits
+
+    def _stage(self, waiting: Sequence[int]) -> Stage:
+        """Where the stage put the waiting tiles."""
+        stops = [self._nodes[tile].stop for tile in waiting]
+        said = np.array([(stop.at.x, stop.at.y) for stop in stops])
+        design = np.array([self._habits.regressors(stop) for stop in stops])
+        weight = 1 / (ROAM**2 * self._habits.variance_px2)
+        return Stage(said, design, weight, self._habits.normal, self._habits.right)
 
     def _stage_says(self) -> Iterator[_Tie]:
         """How every waiting tile lies against its neighbours as the stage model has it."""

@@ -17,15 +17,17 @@ OUTLYING = 2.0  # standard deviations beyond which a pixel's difference counts f
 SMOOTH_PX = 0.8
 SLOPE_NOISE = 0.2  # energy of a slope of smoothed noise, in units of the variance of a difference
 MARGIN_PX = 6
+STAIN_BOX_PX, STAIN_SIGMAS = 5, 3.0  # a mean over so many pixels, so far out of its noise, is stain
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """The shift as y, x in px, its standard deviation, and the correlation of the aligned planes."""
+    """The shift as y, x in px, its standard deviation, the correlation of the aligned planes, and those planes."""
 
     lag: tuple[float, float]
     sigma_px: float
     ncc: float
+    aligned: tuple[Plane, Plane] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,34 @@ def refine(a: Plane, b: Plane, lag: tuple[float, float], noise_dn: float) -> Ref
     moving = _smooth(b)
     at = np.array(lag)
     sample = _sample(moving, at, template)
+    weakest = 0.0
     for turn in range(STEPS):
-        step, _ = _step(template, sample, noise_dn, robust=turn >= PLAIN_STEPS)
+        step, weakest = _step(template, sample, noise_dn, robust=turn >= PLAIN_STEPS)
         at = at + np.clip(step, -1, 1)
-        sample = _sample(moving, at, template)
         if turn >= PLAIN_STEPS and np.abs(step).max() < STILL_PX:
             break
-    _, weakest = _step(template, sample, noise_dn, robust=True)
+        sample = _sample(moving, at, template)
     sigma = float(np.sqrt(FLOOR_SIGMA_PX**2 + 1 / max(weakest, 1e-9)))
-    return Refined((float(at[0]), float(at[1])), sigma, _likeness(template.patch, sample, noise_dn))
+    likeness = _likeness(template.patch, sample, noise_dn)
+    return Refined((float(at[0]), float(at[1])), sigma, likeness, (template.patch, sample))
+
+
+def where_stained(fine: Refined, noise_dn: float) -> tuple[int, float]:
+    """Pixels where either aligned plane rises out of the noise, and the correlation there alone.
+
+    A lone cell at the rim of a long overlap drowns in the noise of empty glass when all of it is correlated.
+    """
+    if fine.aligned is None:
+        return 0, 0.0
+    means = [float32(cv2.blur(plane, (STAIN_BOX_PX, STAIN_BOX_PX))) for plane in fine.aligned]
+    risen = np.maximum(*np.abs(means)) > STAIN_SIGMAS * 2 * noise_dn / STAIN_BOX_PX
+    seen = np.asarray(
+        cv2.morphologyEx(risen.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8
+    )
+    mask = cv2.dilate(seen, np.ones((9, 9), np.uint8)).astype(bool)
+    first, second = (mean[mask] for mean in means)
+    energy = float(np.sqrt(_dot(first, first) * _dot(second, second)))
+    return int(mask.sum()), _dot(first, second) / energy if energy else 0.0
 
 
 def float32(plane: ArrayLike) -> Plane:

@@ -13,12 +13,13 @@ from scipy import fft
 
 from scanner.model.geometry import Point
 from scanner.model.tile import Pixels
-from scanner.pipeline.refinement import Plane, Refined, float32, refine
+from scanner.pipeline.refinement import Plane, Refined, float32, refine, where_stained
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 
 PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.86  # measured on sparse cytology: docs/decisions/0020
 FAINT = 0.33  # a lower peak is chance; between, an answer is only worth what others say of it
+STAINED_PX, STAINED = 1500, 0.9  # a lone cell may speak for an overlap: docs/decisions/0073
 ONLY_FAINT = "only faint texture matches"
 NOISE_SHARE = (
     0.5  # of the noise's energy in the norms: empty glass scores low, thin overlaps are not punished
@@ -119,7 +120,7 @@ def _attempt(
         return _refused(expected, "the overlap is too thin")
     if not coarse.inside:
         return _refused(expected, AT_EDGE, coarse)
-    if coarse.value < max(FAINT, coarse.needed):
+    if coarse.value < coarse.needed:
         return _refused(expected, "no texture that matches", coarse)
     return _refined(overlap, coarse, expected, noise)
 
@@ -261,19 +262,22 @@ def _refined(overlap: _Overlap, coarse: _Peak, expected: Point, noise_dn: float)
     start = (coarse.lag[0] * overlap.bin_px, coarse.lag[1] * overlap.bin_px)
     fine = refine(overlap.first.fine(), overlap.second.fine(), start, noise_dn)
     moved = max(abs(fine.lag[0] - start[0]), abs(fine.lag[1] - start[1]))
-    reason = _verdict(coarse, fine, moved)
+    reason = _verdict(coarse, fine, moved, noise_dn)
     dy = round(expected.y) + fine.lag[0] - overlap.lag[0]
     dx = round(expected.x) + fine.lag[1] - overlap.lag[1]
     return PairMeasurement(dx, dy, fine.sigma_px, coarse.value, fine.ncc, coarse.second, not reason, reason)
 
 
-def _verdict(coarse: _Peak, fine: Refined, moved_px: float) -> str:
+def _verdict(coarse: _Peak, fine: Refined, moved_px: float, noise_dn: float) -> str:
     if moved_px > 3:
         return "the refinement ran away"
     if coarse.second > SECOND * coarse.value:
         return "two shifts match alike"
     if fine.sigma_px > 1:
         return "the texture fixes only one direction"
-    if coarse.value < PEAK or fine.ncc < ALIGNED:
-        return ONLY_FAINT if fine.ncc >= FAINT else "the aligned overlap does not match"
-    return ""
+    if coarse.value >= PEAK and fine.ncc >= ALIGNED:
+        return ""
+    stained_px, likeness = where_stained(fine, noise_dn)
+    if stained_px >= STAINED_PX and likeness >= STAINED:
+        return ""
+    return ONLY_FAINT if fine.ncc >= FAINT <= coarse.value else "the aligned overlap does not match"

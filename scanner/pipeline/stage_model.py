@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scanner.model.geometry import Point
 
 FloatArray = NDArray[np.float64]
+FIRST_PX = 100.0  # how far the first tile may lie from where it was reported
+SCATTER_TILES = 20  # as many tiles as the profile's word on how far a tile strays is worth
 TRUSTED_PAIRS = 24  # before this many the search stays wide: a radius cut too early loses tiles for good
 
 
@@ -60,17 +62,11 @@ class StageModel:
         self._weights = np.zeros((4, 2))
         self._squares = 0.0
         self._pairs = 0
-        self._origin: Stop | None = None
 
     def displacement(self, start: Stop, end: Stop) -> Point:
         """Expected displacement from one stop to another, px."""
         extra = _regressors(start, end) @ self._weights
         return end.at - start.at + Point(float(extra[0]), float(extra[1]))
-
-    def place(self, stop: Stop) -> Point:
-        """Where a stop lies, mosaic px; the first stop that is asked for lies where it was reported."""
-        self._origin = self._origin or stop
-        return self._origin.at + self.displacement(self._origin, stop)
 
     def learn(self, start: Stop, end: Stop, measured: Point) -> None:
         """Take in one accepted pair."""
@@ -94,6 +90,45 @@ class StageModel:
             return self._prior.search_px
         sigma = float(np.sqrt(self._squares / counted))
         return min(self._prior.search_px, max(self._prior.search_px / 2, 4.5 * sigma))
+
+
+class StageHabits:
+    """Where frozen tiles came to lie less where they were reported: normal equations of what the stage does.
+
+    Unknown of each axis: what travel adds, what direction adds, and a constant. Unlike pairs, whose errors undo each
+    other along a row, places tell a turn to the last tile. A fold; outliers weigh less (Cauchy).
+    """
+
+    def __init__(self, prior: StagePrior) -> None:
+        known = np.array([1000 * prior.matrix] * 2 + [prior.backlash_px] * 2 + [FIRST_PX])
+        self.normal = np.diag(known**-2)
+        self.right = np.zeros((5, 2))
+        self._variance = prior.position_px**2
+        self._tiles = float(SCATTER_TILES)
+        self._squares = self._variance * SCATTER_TILES
+        self._first: Stop | None = None
+
+    def regressors(self, stop: Stop) -> FloatArray:
+        """(5,): of a stop; the first that is asked for is the origin."""
+        self._first = self._first or stop
+        return np.append(_regressors(self._first, stop), 1.0)
+
+    @property
+    def variance_px2(self) -> float:
+        """How far a tile strays from its place, squared: the profile's word, or what was seen if that is more."""
+        return max(self._variance, self._squares / self._tiles)
+
+    def learn(self, stop: Stop, at: Point, habits: FloatArray) -> None:
+        """Take in a tile's final place; ``habits`` (5, 2): what was believed when it was placed."""
+        design, strayed = self.regressors(stop), at - stop.at
+        seen = np.array([strayed.x, strayed.y])
+        error = seen - design @ habits
+        square = float(error @ error)
+        weight = 1 / (1 + square / (9 * self._variance))
+        self._squares += weight * square / 2
+        self._tiles += weight
+        self.normal += weight / self._variance * np.outer(design, design)
+        self.right += weight / self._variance * np.outer(design, seen)
 
 
 def _regressors(start: Stop, end: Stop) -> FloatArray:

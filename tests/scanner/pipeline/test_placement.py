@@ -192,6 +192,7 @@ def test_two_faint_answers_count_where_they_close_a_loop(miss_px: float, held: b
     placement.add(3, 1, 0, Point(0.0, STEP), faint)
     last = {p.tile: p for p in placement.finish()}[3]
     assert last.held == held
+    assert placement.pairs_used == (2 if held else 4)
 
 
 def test_the_first_tile_of_a_row_has_not_passed_the_other_end_of_the_row_before() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scanner.model.geometry import Point
 from scanner.model.tile import Pixels
-from scanner.pipeline.registration import noise_of, register
+from scanner.pipeline.registration import PEAK, noise_of, register
 from tests.scanner.pipeline.conftest import SIDE, as_pixels, cells_on_glass, cut_tile
 
 NOISE = 2.0
@@ -126,3 +126,21 @@ def test_noise_is_measured_on_glass_with_cells(sigma: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shown = SHEET[:SIDE, :SIDE] * 100 + rng.normal(0, sigma * 100, (SIDE, SIDE))
     assert noise_of(shown.clip(0, 65535).astype(np.uint16)) == pytest.approx(sigma * 100, rel=0.35)
+
+
+@pytest.mark.parametrize(("depth_px", "found"), [(34, True), (4, False)])
+def test_a_cell_cut_by_the_rim_of_a_long_empty_overlap_is_found_where_enough_of_it_shows(
+    depth_px: int, found: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    sheet = np.full((1000, 800), 230, np.float32)
+    cv2.ellipse(sheet, (300 + depth_px - 40, 420), (40, 48), 0, 0, 360, 214, -1, cv2.LINE_AA)
+    first, second = (
+        np.rint(part + rng.normal(0, 2.5, part.shape)).astype(np.uint8)
+        for part in (sheet[:, :400], sheet[:, 300:700])
+    )
+    answer = register(first, second, Point(295.0, 6.0), 20, 2.5)
+    assert answer.peak < PEAK
+    assert answer.accepted == found
+    if found:
+        assert np.hypot(answer.dx_px - 300, answer.dy_px) < 0.5
