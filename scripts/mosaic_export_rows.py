@@ -76,8 +76,7 @@ def stored(path: Path, blocks: dict[tuple[int, int], Block], size: tuple[int, in
     store = PyramidStore.create(path, spec)
     pyramid = Pyramid(store.sizes, SHARD_PX, 255, store)
     for down, right in itertools.product(range(size[1]), range(size[0])):
-        for made in pyramid.add(down, right, blocks[down % FIELDS[1], right % FIELDS[0]]):
-            store.write(made.level, made.row, made.col, made.pixels)
+        pyramid.add(down, right, blocks[down % FIELDS[1], right % FIELDS[0]])
     store.complete({})
     return store
 

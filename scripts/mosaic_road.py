@@ -154,5 +154,4 @@ class MosaicRoad:
             with self.clock.timed("draw"):
                 shown = self.mosaic.draw(block, self.tiles)
             with self.clock.timed("halve, encode and store"):
-                for made in self.pyramid.add(*block, shown):
-                    self.store.write(made.level, made.row, made.col, made.pixels)
+                self.pyramid.add(*block, shown)

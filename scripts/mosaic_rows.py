@@ -1,6 +1,6 @@
 """What is a line of the mosaic's bench? Shared by its parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -21,9 +21,15 @@ def at_least(name: str, value: float | None, bar: float) -> Row:
     return row(name, value, bar, None if value is None else value >= bar)
 
 
+def spread(entry: Row, rounds: Sequence[float]) -> Row:
+    """A line of which the value is the median of some rounds, with the least and the most of them."""
+    return entry | {"rounds": len(rounds), "least": round(min(rounds), 3), "most": round(max(rounds), 3)}
+
+
 def line(entry: Row) -> str:
     """A line as people read it."""
-    return f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']})"
+    seen = f"; {entry['rounds']} rounds: {entry['least']} to {entry['most']}" if "rounds" in entry else ""
+    return f"{entry['name']}: {entry['value']} (bar {entry['bar']}, met {entry['met']}{seen})"
 
 
 def tell(rows: Iterable[Row]) -> None:

@@ -70,11 +70,11 @@ class Workload:
         return np.moveaxis(shown, -1, 0)
 
 
-def square(canvas_px: int, tile_px: int = 2048) -> Workload:
-    """A square canvas under just enough tiles."""
+def square(canvas_px: int, tile_px: int = 2048, bank: int = 81) -> Workload:
+    """A square canvas under just enough tiles, 81 of them different."""
     step = round(tile_px * (1 - OVERLAP))
     count = 1 + -(-(canvas_px - tile_px) // step)
-    return workload((canvas_px, canvas_px), (count, count), tile_px)
+    return workload((canvas_px, canvas_px), (count, count), tile_px, bank)
 
 
 def strip(cols: int, rows: int, tile_px: int = 1024, bank: int = 24) -> Workload:

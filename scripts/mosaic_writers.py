@@ -69,8 +69,7 @@ class Road:
             shown: Shown = (
                 "stored" if self.store.has(0, *block) else self._mosaic.draw(block, self._load.pixels)
             )
-            for made in self._pyramid.add(*block, shown):
-                self.store.write(made.level, made.row, made.col, made.pixels)
+            self._pyramid.add(*block, shown)
 
 
 def ours(out: Path, load: Workload, feed: Feed) -> None:

@@ -250,8 +250,7 @@ def _write(store: PyramidStore, placed: Sequence[Placed], road: _Road) -> Lattic
     pyramid = Pyramid(store.sizes, SHARD_PX, canvas.fill, store)
     mosaic = Mosaic(canvas, lattice, road.joined)
     for row, col in _settled(mosaic, placed):
-        for block in pyramid.add(row, col, mosaic.draw((row, col), road.tiles)):
-            store.write(block.level, block.row, block.col, block.pixels)
+        pyramid.add(row, col, mosaic.draw((row, col), road.tiles))
     return lattice
 
 

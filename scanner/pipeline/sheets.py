@@ -20,10 +20,7 @@ Paint = Callable[[BlockId, Strokes], Block | None]
 
 
 class Sheet:
-    """One picture under construction: ``layer`` of the image in ``store``, its name in the ledger, how it is painted.
-
-    ``carried`` parents wait in memory for their children, by default a row of blocks.
-    """
+    """One picture under construction: a layer of the image in ``store``, its name in the ledger, how it is painted."""
 
     def __init__(
         self,
@@ -31,7 +28,6 @@ class Sheet:
         paint: Paint,
         image: str = IMAGE,
         layer: int | None = None,
-        carried: int | None = None,
     ) -> None:
         self.store = store
         self._paint = paint
@@ -39,7 +35,7 @@ class Sheet:
         self._layer = layer
         self._z = layer or 0
         spec = store.spec
-        self._pyramid = Pyramid(store.sizes, spec.shard_px, spec.fill, _Plane(store, self._z), carried)
+        self._pyramid = Pyramid(store.sizes, spec.shard_px, spec.fill, _Plane(store, self._z))
         self._levels = rounder(spec.storage.rounding, spec.dtype)
         self._written: list[tuple[int, int, int]] = []
 
@@ -48,9 +44,7 @@ class Sheet:
         if not self.store.exists(0, *block):
             return
         shown: Shown = "stored" if self.store.has(0, *block, self._z) else self._painted(block, strokes)
-        for made in self._pyramid.add(*block, shown):
-            self.store.write(made.level, made.row, made.col, made.pixels, self._z)
-            self._written.append((made.level, made.row, made.col))
+        self._written += self._pyramid.add(*block, shown)
 
     def _painted(self, block: BlockId, strokes: Strokes) -> Block | None:
         """As it is stored: what stands above it is the mean of just that."""
@@ -82,7 +76,7 @@ class Sheet:
 
 
 class _Plane:
-    """One layer of an image, as a pyramid asks for what was stored of it."""
+    """One layer of an image, as a pyramid writes it and asks for what was stored of it."""
 
     def __init__(self, store: PyramidStore, z: int) -> None:
         self._store, self._z = store, z
@@ -90,5 +84,14 @@ class _Plane:
     def has(self, level: int, row: int, col: int) -> bool:
         return self._store.has(level, row, col, self._z)
 
-    def block(self, level: int, row: int, col: int) -> Block:
-        return self._store.block(level, row, col, self._z)
+    def read(self, level: int, y: int, x: int, h: int, w: int) -> Block:
+        return self._store.read(level, y, x, h, w, self._z)
+
+    def write(self, level: int, row: int, col: int, block: Block) -> None:
+        self._store.write(level, row, col, block, self._z)
+
+    def write_part(self, level: int, row: int, col: int, y: int, x: int, part: Block) -> None:
+        self._store.write_part(level, row, col, y, x, part, self._z)
+
+    def finish(self, level: int, row: int, col: int) -> None:
+        self._store.finish(level, row, col, self._z)

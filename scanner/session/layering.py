@@ -64,15 +64,9 @@ def sheets(slide: Slide, image: PyramidStore) -> Callable[[Mosaic], Sequence[She
 
 
 def _layers(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:
-    """All layers of a tile have its place; together they carry hardly more parents than one plane would."""
-    count = slide.focus.layers
-    carried = max(2, image.sizes[0][0] // SHARD_PX // 2 // count)
-
-    cuts = [partial(slide.frames.cut_layer, n) for n in range(count)]
-    return [
-        Sheet(image, _painted(mosaic, cut, slide.gain), layer=n, carried=carried)
-        for n, cut in enumerate(cuts)
-    ]
+    """All layers of a tile have its place."""
+    cuts = [partial(slide.frames.cut_layer, n) for n in range(slide.focus.layers)]
+    return [Sheet(image, _painted(mosaic, cut, slide.gain), layer=n) for n, cut in enumerate(cuts)]
 
 
 def _sharpest_and_fused(slide: Slide, image: PyramidStore, mosaic: Mosaic) -> list[Sheet]:

@@ -1,6 +1,7 @@
 """How is an image kept so that any viewer can open it at any moment of the scan? OME-Zarr 0.5, one atomic file a block.
 
-Nothing that was written is ever rewritten, and the shape of an image never changes.
+Nothing that was written is ever rewritten, and the shape of an image never changes. A block that comes in parts waits
+encoded, outside of memory and of the image, until it is whole.
 """
 
 import json
@@ -14,10 +15,21 @@ from numpy.typing import NDArray
 
 from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.events import Json
-from scanner.storage.atomic import disk_error, is_temporary, replacing, write_atomic
-from scanner.storage.ngff import FORMAT, ImageSpec, array_metadata, group_metadata, level_sizes, spec_of
-from scanner.storage.shards import ShardEncoder
+from scanner.storage.atomic import disk_error, is_temporary, replacing, write_atomic, write_whole
+from scanner.storage.ngff import (
+    FORMAT,
+    ImageSpec,
+    array_metadata,
+    chunk_px,
+    group_metadata,
+    level_sizes,
+    spec_of,
+)
+from scanner.storage.scratch import Scratch
+from scanner.storage.shards import Place, ShardEncoder
 
+_Kept: TypeAlias = tuple[int, list[int]]
+"""Where the chunks of a place wait, and how many bytes each has."""
 Block: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 DEADLINE_S = 120.0
@@ -33,6 +45,8 @@ class PyramidStore:
         self.sizes = level_sizes(spec.width_px, spec.height_px)
         self._arrays = arrays
         self._encoder: ShardEncoder | None = None
+        self._scratch: Scratch | None = None
+        self._parts: dict[Path, dict[Place, _Kept]] = {}
 
     @classmethod
     def create(cls, path: Path, spec: ImageSpec, facts: Mapping[str, Json] | None = None) -> "PyramidStore":
@@ -89,16 +103,44 @@ class PyramidStore:
         Raises:
             RackscanError: where the disk refuses; it names the file, and of the block nothing is there.
         """
-        if self._encoder is None:
-            self._encoder = ShardEncoder(self.spec)
-        width, height = self.sizes[level]
-        side, file = self.spec.shard_px, self.file(level, row, col, z)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(error, file) from error
-        with replacing(file) as temporary:
-            temporary.write_bytes(self._encoder(block[:, : height - row * side, : width - col * side]))
+        h, w = self._on_canvas(level, row, col)
+        encoder, sizes, end = self._encoding(), dict[Place, list[int]](), 0
+        for place, rows, cols in encoder.places(h, w):
+            sizes[place] = encoder.encode(block[:, rows, cols][:, : h - rows.start, : w - cols.start], end)
+            end += sum(sizes[place])
+        self._finish(self.file(level, row, col, z), encoder.shard(sizes))
+
+    def write_part(self, level: int, row: int, col: int, y: int, x: int, part: Block, z: int = 0) -> None:
+        """A part (channels, h, w) of a block, whole chunks at (y, x) px of it; the block is there after ``finish``.
+
+        Raises:
+            RackscanError: where the disk refuses.
+        """
+        h, w = self._on_canvas(level, row, col)
+        part = part[:, : max(0, h - y), : max(0, w - x)]
+        file, encoder, side = self.file(level, row, col, z), self._encoding(), chunk_px(self.spec)
+        kept = self._parts.setdefault(file, {})
+        for place, rows, cols in encoder.places(*part.shape[1:]):
+            sizes = encoder.encode(part[:, rows, cols], 0)
+            where = self._put(file, encoder.buffer[: sum(sizes)])
+            kept[place[0] + y // side, place[1] + x // side] = where, sizes
+
+    def finish(self, level: int, row: int, col: int, z: int = 0) -> None:
+        """Store a block of which some parts were written; the others are white.
+
+        Raises:
+            RackscanError: where the disk refuses.
+        """
+        file, encoder = self.file(level, row, col, z), self._encoding()
+        kept, sizes, end = self._parts.pop(file), dict[Place, list[int]](), 0
+        for place, _, _ in encoder.places(*self._on_canvas(level, row, col)):
+            if place in kept:
+                where, sizes[place] = kept[place]
+                self._take(file, where, encoder.buffer[end : end + sum(sizes[place])])
+            else:
+                sizes[place] = encoder.encode(self._white(), end)
+            end += sum(sizes[place])
+        self._finish(file, encoder.shard(sizes))
 
     def has(self, level: int, row: int, col: int, z: int = 0) -> bool:
         """Is this block on disk? A block where no tile shows never is."""
@@ -145,6 +187,7 @@ class PyramidStore:
 
     def complete(self, facts: Mapping[str, Json]) -> None:
         """Everything is written: say ``complete: true`` with some facts, by one rename."""
+        self._scratch = None
         group = _read_json(self.path / "zarr.json")
         group["attributes"]["rackscan"] |= {**facts, "complete": True}
         write_atomic(self.path / "zarr.json", json.dumps(group, indent=1))
@@ -155,6 +198,44 @@ class PyramidStore:
         for file in left:
             file.unlink()
         return len(left)
+
+    def _encoding(self) -> ShardEncoder:
+        if self._encoder is None:
+            self._encoder = ShardEncoder(self.spec)
+        return self._encoder
+
+    def _white(self) -> Block:
+        """(channels, 1, 1): beyond what is given, a chunk is white."""
+        return np.full((self.spec.channels, 1, 1), self.spec.fill, self.spec.dtype)
+
+    def _put(self, file: Path, piece: memoryview) -> int:
+        """A piece of what becomes ``file`` waits; where."""
+        try:
+            self._scratch = self._scratch or Scratch(self.path, self._encoding().most)
+            return self._scratch.put(piece)
+        except OSError as error:
+            raise disk_error(error, file) from error
+
+    def _take(self, file: Path, where: int, into: memoryview) -> None:
+        assert self._scratch is not None
+        try:
+            self._scratch.take(where, into)
+        except OSError as error:
+            raise disk_error(error, file) from error
+
+    def _finish(self, file: Path, shard: memoryview) -> None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, file) from error
+        with replacing(file) as temporary:
+            write_whole(temporary, shard)
+
+    def _on_canvas(self, level: int, row: int, col: int) -> tuple[int, int]:
+        """(h, w) of a block, px."""
+        width, height = self.sizes[level]
+        side = self.spec.shard_px
+        return min(side, height - row * side), min(side, width - col * side)
 
     def _region(self, level: int, row: int, col: int, z: int) -> tuple[int | slice, ...]:
         width, height = self.sizes[level]

@@ -6,7 +6,8 @@ such a library.
 """
 
 import itertools
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import cv2
 import google_crc32c
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 from scanner.model.profile import StorageCodec
 from scanner.storage.ngff import BLOSC_LEVEL, ZSTD_LEVEL, ImageSpec, chunk_px
 
+Place: TypeAlias = tuple[int, int]
+"""Row and column of some chunks, one a channel, in a block."""
+
 NOTHING = np.iinfo(np.uint64).max  # offset and length of a chunk that is not there
 OVERHEAD = 1024  # more than either codec adds to what it cannot make smaller
 
 
 class ShardEncoder:
-    """It works in one buffer that it keeps: what it gives is valid until it is asked again."""
+    """It works in one buffer that it keeps: what lies there is good until it is asked again."""
 
     def __init__(self, spec: ImageSpec) -> None:
         self._spec = spec
@@ -33,33 +37,42 @@ class ShardEncoder:
         )
         self._pixels = np.empty((self._side, self._side, spec.channels), self._planes.dtype)
         self._index = np.empty((spec.channels, self._per_side, self._per_side, 2), "<u8")
-        most = self._index[..., 0].size * (self._planes[0].nbytes + OVERHEAD)
-        self._shard = bytearray(most + self._index.nbytes + 4)
+        self.most = spec.channels * (self._planes[0].nbytes + OVERHEAD)
+        self.buffer = memoryview(bytearray(self._per_side**2 * self.most + self._index.nbytes + 4))
 
-    def __call__(self, block: "NDArray[Any]") -> memoryview:
-        """The shard of a block (channels, h, w), as large as what lies on the canvas of it."""
-        view, end = memoryview(self._shard), 0
+    def places(self, h: int, w: int) -> Iterator[tuple[Place, slice, slice]]:
+        """Where the chunks of a block, or of a part, of (h, w) px lie, and its rows and columns of pixels."""
+        side = self._side
+        for row, col in itertools.product(range(-(-h // side)), range(-(-w // side))):
+            yield (row, col), slice(row * side, (row + 1) * side), slice(col * side, (col + 1) * side)
+
+    def encode(self, pixels: "NDArray[Any]", at: int) -> list[int]:
+        """Chunks of one place (channels, h, w) into the buffer, white beyond what is given; how many bytes each has."""
+        sizes, end = [], at
+        for chunk in self._split(pixels):
+            sizes.append(self._encoded(chunk, self.buffer[end : end + chunk.nbytes + OVERHEAD]))
+            end += sizes[-1]
+        return sizes
+
+    def shard(self, sizes: Mapping[Place, Sequence[int]]) -> memoryview:
+        """The file of a block whose chunks follow each other in the buffer as ``sizes`` says: with their index."""
+        end = 0
         self._index.fill(NOTHING)
-        for row, col in itertools.product(range(self._per_side), repeat=2):
-            for channel, chunk in enumerate(self._chunks(block, row, col)):
-                size = self._encode(chunk, view[end : end + chunk.nbytes + OVERHEAD])
+        for (row, col), of_channels in sizes.items():
+            for channel, size in enumerate(of_channels):
                 self._index[channel, row, col] = end, size
                 end += size
         index = self._index.tobytes()
         tail = index + int(google_crc32c.value(index)).to_bytes(4, "little")
-        view[end : end + len(tail)] = tail
-        return view[: end + len(tail)]
+        self.buffer[end : end + len(tail)] = tail
+        return self.buffer[: end + len(tail)]
 
-    def _chunks(self, block: "NDArray[Any]", row: int, col: int) -> "NDArray[Any]":
-        """(channels, side, side) at a place of the shard, white beyond the canvas; no channel wholly beyond it.
+    def _split(self, part: "NDArray[Any]") -> "NDArray[Any]":
+        """(channels, side, side) of a part of at most that size, white beyond it.
 
         Split here and not before: what was just split is still in the processor's cache when it is encoded. Copied
         first: OpenCV splits lines that do not follow each other a third as fast.
         """
-        side = self._side
-        part = block[:, row * side : (row + 1) * side, col * side : (col + 1) * side]
-        if not part.size:
-            return self._planes[:0]
         if part.shape != self._planes.shape:
             self._planes.fill(self._spec.fill)
             self._planes[:, : part.shape[1], : part.shape[2]] = part
@@ -70,7 +83,7 @@ class ShardEncoder:
             cv2.split(self._pixels, list(self._planes))
         return self._planes
 
-    def _encode(self, chunk: "NDArray[Any]", into: Any) -> int:
+    def _encoded(self, chunk: "NDArray[Any]", into: Any) -> int:
         """How many bytes a chunk became; ``into`` may be any writable buffer, which imagecodecs' types do not say."""
         pixels: Any = chunk
         if self._spec.storage.codec is StorageCodec.ZSTD:

@@ -104,9 +104,7 @@ def draw(
         at = placed[t.tile]
         ready += mosaic.place(Placed(t.tile, t.row, t.col, at.x, at.y, held=False, sigma_px=0.05))
     for block in ready + mosaic.settle():
-        shown = mosaic.draw(block, lambda tile: field(sheet, true[tile]))
-        for made in pyramid.add(*block, shown):
-            store.write(made.level, made.row, made.col, made.pixels)
+        pyramid.add(*block, mosaic.draw(block, lambda tile: field(sheet, true[tile])))
     store.complete({})
 
 
