@@ -43,8 +43,7 @@ def write(folder: Path, canvas_px: int, pace_s: float, watched: bool = False) ->
         )
 
         def draw(blocks: list[BlockId]) -> None:
-            for block in blocks:
-                sheet.draw(block, mosaic.strokes(block))
+            sheet.draw((block, mosaic.strokes(block)) for block in blocks)
 
         print(READY, flush=True)
         while watched and not (folder / LOOKING).exists():

@@ -21,7 +21,7 @@ from scanner.pipeline.pair_facts import pairs_from_body, pairs_to_body
 from scanner.pipeline.placement import Placed, Placement
 from scanner.pipeline.registration import PairMeasurement, noise_of, register
 from scanner.pipeline.replan import PlanSettled
-from scanner.pipeline.sheets import Sheet
+from scanner.pipeline.sheets import Ahead, Sheet
 from scanner.pipeline.stage_model import StagePrior
 from scanner.storage.facts import PlacedFact, finished_to_body, tile_key
 from scanner.storage.fused import FusedSpool
@@ -38,7 +38,7 @@ class ImageWork:
     """What the branch works with; ``searched`` says whether the detector has answered for a tile.
 
     ``sheets`` gives the pictures to draw, by default the one in ``store`` from ``frames``. ``light`` is None where
-    tiles are drawn as they are.
+    tiles are drawn as they are. ``ahead`` lets blocks be painted while others are stored.
     """
 
     slide_id: str
@@ -53,6 +53,7 @@ class ImageWork:
     sheets: Callable[[Mosaic], Sequence[Sheet]] | None = None
     fused: FusedSpool | None = None
     light: Light | None = None
+    ahead: Ahead = iter
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +182,9 @@ class ImageBranch:
         return takes[-1].tile.focus.retake and len(takes) <= self._work.retakes
 
     def _draw(self, blocks: Iterable[BlockId]) -> None:
-        for block in blocks:
-            strokes = self._mosaic.strokes(block)
-            for sheet in self._sheets:
-                sheet.draw(block, strokes)
+        stroked = [(block, self._mosaic.strokes(block)) for block in blocks]
+        for sheet in self._sheets:
+            sheet.draw(stroked, self._work.ahead if len(stroked) > 1 else iter)
         for number in self._mosaic.unneeded():
             self._work.frames.release(number)
             self._joined.forget(number)

@@ -18,6 +18,7 @@ from scanner.pipeline.lattice import Box, Cell, Lattice, hull
 from scanner.pipeline.placement import Placed
 from scanner.pipeline.sampling import Part, sample
 
+SHEETS = 3  # one is painted, one waits, one is being stored
 AROUND = ((0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 BlockId: TypeAlias = tuple[int, int]
@@ -104,7 +105,7 @@ class Mosaic:
         self._owners: dict[BlockId, dict[Cell, list[Box]]] = {}
         self._finished: set[BlockId] = set()
         self._kept: dict[int, list[BlockId]] = {}
-        self._sheet: Pixels | None = None
+        self._drawing: list[Pixels] = []
 
     def place(
         self, placed: Placed, hold: bool = False, focus: FocusState = FocusState.SHARP
@@ -155,7 +156,7 @@ class Mosaic:
         return found
 
     def draw(self, block: BlockId, pixels: Fetch) -> Sheet | None:
-        """(channels, 2048, 2048) of a finished block, or None where no tile shows in it; the next is drawn over it.
+        """(channels, 2048, 2048) of a finished block, None where no tile shows in it; the third after it overwrites it.
 
         ``pixels`` gives a tile's upright, corrected pixels, (h, w) or (h, w, 3).
         """
@@ -179,13 +180,16 @@ class Mosaic:
         return sheet.transpose(2, 0, 1)
 
     def _clean_sheet(self, strokes: Strokes) -> Pixels:
-        """The one sheet that every block is drawn on: fresh memory costs more than the drawing."""
+        """The sheets that blocks are drawn on in turn: fresh memory costs more than the drawing."""
         side = self._canvas.block_px
-        if self._sheet is None:
-            self._sheet = np.empty((side, side, self._canvas.channels), self._canvas.dtype)
+        if len(self._drawing) < SHEETS:
+            sheet = np.empty((side, side, self._canvas.channels), self._canvas.dtype)
+        else:
+            sheet = self._drawing.pop(0)
+        self._drawing.append(sheet)
         if sum(box.area for stroke in strokes for box in stroke.boxes) < side * side:
-            self._sheet.fill(self._canvas.fill)
-        return self._sheet
+            sheet.fill(self._canvas.fill)
+        return sheet
 
     def unneeded(self) -> list[int]:
         """Tiles that no unfinished block can show; each is told once."""

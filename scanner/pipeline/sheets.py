@@ -4,7 +4,7 @@ One for a scan of one plane; one a layer of a stack; one for the fused plane and
 tiles at the same places, block by block.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from scanner.model.events import Kind
 from scanner.pipeline.mosaic import BlockId, Strokes
@@ -17,6 +17,10 @@ from scanner.storage.ome_zarr import PyramidStore
 
 Paint = Callable[[BlockId, Strokes], Block | None]
 """A finished block (channels, side, side) of a picture, or None where no tile shows in it; it may be changed."""
+Drawn = tuple[BlockId, Shown]
+Ahead = Callable[[Iterator[Drawn]], Iterator[Drawn]]
+"""Runs the painting of some blocks beside their storing, at most ``PAINTED_AHEAD`` of them ahead."""
+PAINTED_AHEAD = 1
 
 
 class Sheet:
@@ -39,12 +43,17 @@ class Sheet:
         self._levels = rounder(spec.storage.rounding, spec.dtype)
         self._written: list[tuple[int, int, int]] = []
 
-    def draw(self, block: BlockId, strokes: Strokes) -> None:
-        """A block of level 0 that no tile will change any more, and what follows from it."""
-        if not self.store.exists(0, *block):
-            return
-        shown: Shown = "stored" if self.store.has(0, *block, self._z) else self._painted(block, strokes)
-        self._written += self._pyramid.add(*block, shown)
+    def draw(self, blocks: Iterable[tuple[BlockId, Strokes]], ahead: Ahead = iter) -> None:
+        """Blocks of level 0 that no tile will change any more, and what follows from them."""
+        for block, shown in ahead(self._shown(blocks)):
+            self._written += self._pyramid.add(*block, shown)
+
+    def _shown(self, blocks: Iterable[tuple[BlockId, Strokes]]) -> Iterator[Drawn]:
+        for block, strokes in blocks:
+            if self.store.has(0, *block, self._z):
+                yield block, "stored"
+            elif self.store.exists(0, *block):
+                yield block, self._painted(block, strokes)
 
     def _painted(self, block: BlockId, strokes: Strokes) -> Block | None:
         """As it is stored: what stands above it is the mean of just that."""

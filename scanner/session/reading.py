@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -29,6 +30,7 @@ from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
 from scanner.session.request import Search
@@ -139,12 +141,14 @@ class _Sheet:
 def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -> tuple[Places, Found | None]:
     if desk.cells is None or desk.search.package is None:
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
-        (places,) = road.gather(lambda: _draw(desk, name, sheet, only))
+        (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
     work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
     before_s = desk.cells.cpu_s
-    both = road.both(lambda: _draw(desk, name, sheet, to_image), lambda: look_for_cells(to_cells, work, road))
+    both = road.both(
+        lambda: _draw(desk, name, sheet, to_image, road), lambda: look_for_cells(to_cells, work, road)
+    )
     sheet.watch.cpu_s["detect"] = desk.cells.cpu_s - before_s
     return both
 
@@ -180,7 +184,7 @@ def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterat
         )
 
 
-def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
+def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
     frame, plan = sheet.frame, sheet.plan
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
@@ -201,12 +205,21 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items) -> Places:
                 return True
             return ledger.latest(Kind.DETECTED, name, detection_key(tile, package)) is not None
 
-        retakes = desk.profile.acquisition.retakes
-        drawn = sheets(made, store)
-        growable, spool = desk.growable, desk.spool
         branch = ImageBranch(
             ImageWork(
-                name, frame, store, frames, ledger, spool, growable, retakes, searched, drawn, fused, light
+                slide_id=name,
+                frame=frame,
+                store=store,
+                frames=frames,
+                ledger=ledger,
+                spool=desk.spool,
+                growable=desk.growable,
+                retakes=desk.profile.acquisition.retakes,
+                searched=searched,
+                sheets=sheets(made, store),
+                fused=fused,
+                light=light,
+                ahead=partial(road.buffered, size=PAINTED_AHEAD, name="paint", nice=NICE),
             )
         )
         branch.begin(plan)

@@ -1,6 +1,9 @@
 """Is each block drawn once, when it cannot change any more, with every pixel from the right tile?"""
 
+import time
 from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,11 @@ from scanner.model.tile import Pixels
 from scanner.pipeline.lattice import Lattice
 from scanner.pipeline.mosaic import Canvas, Mosaic
 from scanner.pipeline.placement import Placed
+from scanner.pipeline.pyramid import Block
+from scanner.pipeline.sheets import PAINTED_AHEAD, Sheet
+from scanner.storage.ngff import ImageSpec
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.stream import Road
 from tests.scanner.pipeline.conftest import as_pixels, cells_on_glass
 
 TILE, STEP, SIDE = 40, 32, 64
@@ -190,3 +198,27 @@ def test_a_tile_between_pixels_is_drawn_there(deep: bool, part: float) -> None:
     for k in range(3):
         right = scale * (1.1 + np.sin((u - at.x_px + k) / 4) * np.cos((v - at.y_px) / 5))
         assert np.abs(shown[k, 10:38, 10:38] - right).max() < 0.015 * scale
+
+
+class SlowStore(PyramidStore):
+    """Lets whoever paints run as far ahead as it ever may."""
+
+    def write(self, level: int, row: int, col: int, block: Block, z: int = 0) -> None:
+        time.sleep(0.02)
+        super().write(level, row, col, block, z)
+
+
+def test_blocks_painted_while_others_are_stored_are_what_they_are_one_by_one(tmp_path: Path) -> None:
+    m, tiles = mosaic(), {placed(*cell).tile: placed(*cell) for cell in ORDER}
+    ready = m.void(outside()) + [block for cell in ORDER for block in m.place(placed(*cell))] + m.settle()
+    size = {"width_px": CANVAS.width_px, "height_px": CANVAS.height_px, "shard_px": SIDE}
+    spec = ImageSpec(name="s", dtype="uint8", channels=1, um_per_px=0.5, **size)
+    store = SlowStore.create(tmp_path / "image.ome.zarr", spec)
+    sheet = Sheet(
+        store, lambda block, strokes: m.paint(block, strokes, lambda n, y, x: taken(tiles[n])[y, x], None)
+    )
+    with Road() as road:
+        ahead = partial(road.buffered, size=PAINTED_AHEAD, name="paint")
+        sheet.draw([(block, m.strokes(block)) for block in ready], ahead)
+    shown = store.read(0, 0, 0, CANVAS.height_px, CANVAS.width_px)[0]
+    assert np.array_equal(shown, whole(mosaic(), ORDER)[1])

@@ -36,8 +36,7 @@ def test_glass_scanned_as_white_is_stored_and_booked_and_glass_never_scanned_is_
     image = store(tmp_path, stored)
     sheet = Sheet(image, paint)
     with Ledger.open(tmp_path / "run.sqlite", create=True) as ledger:
-        for block in (WHITE, BARE):
-            sheet.draw(block, [])
+        sheet.draw([(WHITE, []), (BARE, [])])
         sheet.book(ledger, SLIDE)
         booked = {event.key for event in ledger.events(Kind.BLOCK, SLIDE)}
     assert booked == {"0.0.0", "1.0.0", "2.0.0", "3.0.0"}
@@ -50,8 +49,7 @@ def test_what_is_stored_is_rounded_and_what_stands_above_is_the_mean_of_that(tmp
     shown = np.random.default_rng(1).integers(0, 256, (3, 2048, 2048), dtype=np.uint8)
     image = store(tmp_path, Stored(rounding=ROUNDING))
     sheet = Sheet(image, lambda block, _: shown.copy() if block == WHITE else None)
-    sheet.draw(WHITE, [])
-    sheet.draw(BARE, [])
+    sheet.draw([(WHITE, []), (BARE, [])])
     rounded = ROUNDING.table(np.dtype(np.uint8))[shown]
     assert np.array_equal(image.block(0, 0, 0), rounded)
     wide = rounded.astype(np.uint16)
