@@ -1,0 +1,51 @@
+"""Which words find cells, and train and judge what finds them?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scanner.cli.shared import Detector, Json, UmPerPx, emit, quiet_stdout, say, told
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: rackscan detect slide.svs --out found")
+def detect(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    um_per_px: UmPerPx = None,
+    detector: Detector = None,
+) -> None:
+    """Find cells in an existing image or archive."""
+    from scanner.offline.detect import detect as detect_cells
+
+    detect_cells(image, out, um_per_px=um_per_px, detector=detector, progress=told)
+    say(f"written to {out}")
+
+
+@app.command(epilog="Example: rackscan train --data crops --out my-detector")
+def train(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Class folders, COCO boxes or QuPath GeoJSON.")],
+    out: Annotated[Path, typer.Option(metavar="PACKAGE", help="The detector package to write.")],
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+) -> None:
+    """Train a detector package (needs the extra `torch`)."""
+    from scanner.offline.train import train as train_detector
+
+    train_detector(data, out, seed=seed, progress=told)
+    say(f"written to {out}")
+
+
+@app.command(epilog="Example: rackscan evaluate my-detector --data crops")
+def evaluate(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE")],
+    data: Annotated[Path, typer.Option(metavar="DIR")],
+    as_json: Json = False,
+) -> None:
+    """A detector's figures with confidence intervals."""
+    from scanner.offline.evaluate import evaluate as evaluate_detector
+
+    with quiet_stdout(as_json):
+        result = evaluate_detector(package, data, told)
+    emit(result, indent=None if as_json else 2)
