@@ -123,8 +123,8 @@ def _padded(density: Floats) -> Floats:
     return np.pad(density, ((0, 0), (0, below), (0, right))) if below or right else density
 
 
-def self_test(detector: Detector) -> None:
-    """Look at the package's own image.
+def self_test(detector: Detector) -> tuple[float, float]:
+    """Look at the package's own image; the largest differences from what is expected: box px, score.
 
     Raises:
         PackageError: where the detections are not the expected ones within 1 px and 1e-3 of score.
@@ -138,6 +138,7 @@ def self_test(detector: Detector) -> None:
     score = float(np.abs(found.abnormal - expected.abnormal).max(initial=0.0))
     if box > BOX_TOLERANCE_PX or score > SCORE_TOLERANCE:
         raise _differs(detector, f"boxes differ by up to {box:.2f} px and scores by up to {score:.4f}")
+    return box, score
 
 
 def _differs(detector: Detector, how: str) -> PackageError:
@@ -157,16 +158,24 @@ def open_detector(path: Path, provider: str = "auto") -> Detector:
     """
     package = DetectorPackage.load(path)
     wanted = provider if provider != "auto" else ("torch" if cuda_may_be_here() else "onnx")
-    if wanted == "torch":
-        from detection.torch_detector import TorchDetector
-
-        detector: Detector = TorchDetector(package)
-    else:
-        from detection.onnx_detector import OnnxDetector
-
-        detector = OnnxDetector(package)
+    detector = on_provider(package, wanted)
     self_test(detector)
     return detector
+
+
+def on_provider(package: DetectorPackage, provider: str) -> Detector:
+    """The package on ``onnx`` or ``torch``, not yet tested.
+
+    Raises:
+        PackageError: where its network cannot be built from its files.
+    """
+    if provider == "torch":
+        from detection.torch_detector import TorchDetector
+
+        return TorchDetector(package)
+    from detection.onnx_detector import OnnxDetector
+
+    return OnnxDetector(package)
 
 
 def cuda_may_be_here() -> bool:

@@ -26,6 +26,7 @@ app = typer.Typer(
 for part in (scans, images, cells):
     app.add_typer(part.app)
 app.add_typer(rigs.app, name="profile")
+app.add_typer(cells.detector_app, name="detector")
 
 
 def main() -> None:

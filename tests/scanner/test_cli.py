@@ -27,6 +27,7 @@ COMMANDS = [
     "detect",
     "train",
     "evaluate",
+    "detector",
     "points",
     "view",
 ]
