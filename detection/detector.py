@@ -10,13 +10,14 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from detection.decoding import STRIDE_PX, decode
+from detection.decoding import STRIDE_PX, Candidates, decode, told_again
 from detection.detections import Detections, Floats, Image
 from detection.errors import ImageRefused, PackageError
 from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
 from detection.package import DetectorPackage
 from detection.patches import Patch, patches_over
+from detection.second_look import chosen, patches
 
 SAME_SCALE = 0.02
 TOO_COARSE = 2.0
@@ -50,11 +51,15 @@ class Detector(Protocol):
         ...
 
 
-class Maps(Protocol):
-    """Runs the network: (3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps."""
+class Networks(Protocol):
+    """Runs the one or two networks of a package."""
 
-    def __call__(self, densities: Sequence[Floats]) -> list[Floats]:
-        """One answer a density image, independent of the others."""
+    def maps(self, densities: Sequence[Floats]) -> list[Floats]:
+        """(3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps; every answer independent."""
+        ...
+
+    def second(self, patches: Floats) -> Floats:
+        """(n, 3, p, p) densities to the second look's (n, k + 1) logits; asked only of packages that have one."""
         ...
 
 
@@ -93,27 +98,38 @@ class Scale:
         return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
 
 
-def find(maps: Maps, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
-    """The cells of one image: scale, white, patches, network, peaks, merged over the patches."""
+def find(networks: Networks, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
+    """The cells of one image: scale, white, patches, network, peaks, a second look, merged over the patches."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
     scale = Scale.between(um_per_px, package.config.spacing_um_px)
     brought = scale.bring(image)
     white = white_level(brought)
-    patches = patches_over(brought.shape[1], brought.shape[0])
-    densities = [_padded(optical_density(patch.cut(brought), white)) for patch in patches]
+    parts = patches_over(brought.shape[1], brought.shape[0])
+    densities = [_padded(optical_density(part.cut(brought), white)) for part in parts]
     found = [
-        decode(answer, patch.w, patch.h, package.config.rackscan)
-        for patch, answer in zip(patches, maps(densities), strict=True)
+        _seen_twice(networks, package, density, decode(answer, part.w, part.h, package.config.rackscan))
+        for part, density, answer in zip(parts, densities, networks.maps(densities), strict=True)
     ]
-    return _joined(patches, found).moved(0.0, 0.0, 1.0 / scale.factor)
+    return _joined(parts, found).moved(0.0, 0.0, 1.0 / scale.factor)
 
 
-def _joined(patches: list[Patch], found: list[Detections]) -> Detections:
-    if len(patches) == 1:
+def _seen_twice(
+    networks: Networks, package: DetectorPackage, density: Floats, candidates: Candidates
+) -> Detections:
+    extension = package.config.rackscan
+    again = chosen(candidates, extension)
+    logits = np.zeros((0, 1), np.float32)
+    if len(again) and extension.second_look is not None:
+        logits = networks.second(patches(density, candidates.boxes[again], extension.second_look))
+    return told_again(candidates, extension, again, logits)
+
+
+def _joined(parts: list[Patch], found: list[Detections]) -> Detections:
+    if len(parts) == 1:
         return found[0]
     tiles = [
-        TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(patches, found, strict=True))
+        TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(parts, found, strict=True))
     ]
     return merge(tiles).detections
 
