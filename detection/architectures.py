@@ -1,7 +1,6 @@
 """Which networks can a package name, and how are they built?"""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 from detection.package import Network, SecondLook
 
 OUTPUTS_BEFORE_CLASSES = 5
-STATISTICS = 5
 SPREAD_FLOOR = 1e-4
 
 
@@ -37,31 +35,25 @@ class SeparableBlock(nn.Sequential):
         )
 
 
-class CellNet(nn.Module):
-    """A fully convolutional net of stride 8: three halving convolutions, dilated residual blocks, one linear head.
+class Trunk(nn.Module):
+    """Three halving convolutions, then dilated residual blocks, all of stride 8."""
 
-    Input (n, 3, h, w) optical densities, h and w multiples of 8; output (n, 5 + k, h/8, w/8): object logit,
-    centre offset x and y, log width and height (all in strides), k class logits.
-    """
-
-    def __init__(self, network: Network, classes: int) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         first, second, third = network.channels
         self.stem = nn.Sequential(
             ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2)
         )
         self.blocks = nn.ModuleList([_block(third, dilation, network) for dilation in network.dilations])
-        self.head = nn.Conv2d(third, OUTPUTS_BEFORE_CLASSES + classes, 1)
-        with torch.no_grad():  # most places hold no cell: start there
-            self.head.get_parameter("bias")[0] = -4.0
 
-    def forward(self, density: Tensor) -> Tensor:
-        """The maps of a batch."""
-        features = self.stem(density)
+    def levels(self, density: Tensor) -> Iterator[Tensor]:
+        """What each layer makes of (n, 3, h, w) optical densities."""
+        for layer in self.stem:
+            density = layer(density)
+            yield density
         for block in self.blocks:
-            features = features + block(features)
-        maps: Tensor = self.head(features)
-        return maps
+            density = density + block(density)
+            yield density
 
 
 def _block(channels: int, dilation: int, network: Network) -> nn.Module:
@@ -70,40 +62,44 @@ def _block(channels: int, dilation: int, network: Network) -> nn.Module:
     )
 
 
-class CropNet(nn.Module):
+class CellNet(Trunk):
+    """A fully convolutional net: the trunk and one linear head.
+
+    Input (n, 3, h, w) optical densities, h and w multiples of 8; output (n, 5 + k, h/8, w/8): object logit,
+    centre offset x and y, log width and height (all in strides), k class logits.
+    """
+
+    def __init__(self, network: Network, classes: int) -> None:
+        super().__init__(network)
+        self.head = nn.Conv2d(network.channels[2], OUTPUTS_BEFORE_CLASSES + classes, 1)
+        with torch.no_grad():  # most places hold no cell: start there
+            self.head.get_parameter("bias")[0] = -4.0
+
+    def forward(self, density: Tensor) -> Tensor:
+        """The maps of a batch."""
+        *_, features = self.levels(density)
+        maps: Tensor = self.head(features)
+        return maps
+
+
+class CropNet(Trunk):
     """The second look: what is the cell in the middle of this patch?
 
-    Three resolutions with residual blocks; of each the mean, spread and maximum over the patch and the mean and maximum
-    over its middle go into one linear layer, so that chromatin's grain and the cell's surroundings both count.
+    Of every level of the trunk the mean, spread and maximum over the patch and the mean and maximum over its middle go
+    into one linear layer, so that chromatin's grain and the cell's surroundings both count.
 
     Input (n, 3, p, p) optical densities; output (n, k + 1) logits, the last for "none of the classes".
     """
 
     def __init__(self, look: SecondLook) -> None:
-        super().__init__()
-        first, second, third = look.channels
-        self.down = nn.ModuleList(
-            [ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2)]
-        )
-        self.blocks = nn.ModuleList(
-            [
-                nn.ModuleList([ConvNorm(channels, channels) for _ in range(count)])
-                for channels, count in ((first, 0), (second, look.blocks), (third, look.blocks))
-            ]
-        )
-        wide = STATISTICS * (first + second + third)
+        super().__init__(look.network)
+        wide = look.network.statistics
         self.norm = nn.BatchNorm1d(wide)
         self.head = nn.Linear(wide, len(look.class_names) + 1)
 
     def features(self, density: Tensor) -> Tensor:
-        """(n, 5 × channels) statistics of a batch, not yet normalised."""
-        found = []
-        for down, blocks in zip(self.down, self.blocks, strict=True):
-            density = down(density)
-            for block in cast(nn.ModuleList, blocks):
-                density = density + block(density)
-            found.append(_statistics(density))
-        return torch.cat(found, 1)
+        """(n, f) statistics of a batch, not yet normalised."""
+        return torch.cat([_statistics(level) for level in self.levels(density)], 1)
 
     def forward(self, density: Tensor) -> Tensor:
         """The logits of a batch."""

@@ -19,6 +19,7 @@ OPSET = 17
 IR_VERSION = 9
 NORM_EPSILON = 1e-5
 SPREAD_FLOOR = 1e-4
+HALVINGS = 3
 
 
 class _Graph:
@@ -98,33 +99,18 @@ def _folded(weights: Mapping[str, Floats], layer: str) -> tuple[Floats, Floats]:
 
 def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
     """The ONNX file of a ``cellnet-s8``; input ``density`` (n, 3, h, w), output ``maps`` (n, 5 + k, h/8, w/8)."""
-    graph, value = _Graph(), "density"
-    for index in range(len(network.channels)):
-        value = graph.conv_norm(weights, f"stem.{index}", value, stride=2)
-    for index, dilation in enumerate(network.dilations):
-        layer = f"blocks.{index}"
-        if network.separable:
-            branch = graph.conv_norm(weights, f"{layer}.0", value, dilation=dilation)
-            branch = graph.conv_norm(weights, f"{layer}.1", branch)
-        else:
-            branch = graph.conv_norm(weights, layer, value, dilation=dilation)
-        value = graph.op("Add", [value, branch], f"{layer}.sum")
-    graph.conv("maps", value, weights["head.weight"], weights["head.bias"], 1, 1)
+    graph = _Graph()
+    *_, features = _trunk(graph, weights, network)
+    graph.conv("maps", features, weights["head.weight"], weights["head.bias"], 1, 1)
     outputs = weights["head.weight"].shape[0]
     return _model(graph, "cellnet-s8", ["n", 3, "h", "w"], ("maps", ["n", outputs, "h8", "w8"]))
 
 
 def cropnet_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
     """The ONNX file of a second look; input ``density`` (n, 3, p, p), output ``logits`` (n, k + 1)."""
-    graph, value, found = _Graph(), "density", list[str]()
-    side = look.patch_px
-    for level in range(len(look.channels)):
-        value = graph.conv_norm(weights, f"down.{level}", value, stride=2)
-        for block in range(look.blocks if level else 0):
-            branch = graph.conv_norm(weights, f"blocks.{level}.{block}", value)
-            value = graph.op("Add", [value, branch], f"blocks.{level}.{block}.sum")
-        side //= 2
-        found += _statistics(graph, value, side, f"statistics.{level}")
+    graph, found = _Graph(), list[str]()
+    for index, level in enumerate(_trunk(graph, weights, look.network)):
+        found += _statistics(graph, level, look.patch_px >> min(index + 1, HALVINGS), f"statistics.{index}")
     features = graph.op("Concat", found, "features", axis=1)
     weight, bias = _folded_head(weights)
     graph.constant("head.weight", np.ascontiguousarray(weight.T))
@@ -132,6 +118,22 @@ def cropnet_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
     graph.op("Add", [graph.op("MatMul", [features, "head.weight"], "head"), "head.bias"], "logits")
     given: list[int | str] = ["n", 3, look.patch_px, look.patch_px]
     return _model(graph, "cropnet", given, ("logits", ["n", len(bias)]))
+
+
+def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> list[str]:
+    """See ``architectures.Trunk``: the values of its levels."""
+    levels = ["density"]
+    for index in range(len(network.channels)):
+        levels.append(graph.conv_norm(weights, f"stem.{index}", levels[-1], stride=2))
+    for index, dilation in enumerate(network.dilations):
+        layer = f"blocks.{index}"
+        if network.separable:
+            branch = graph.conv_norm(weights, f"{layer}.0", levels[-1], dilation=dilation)
+            branch = graph.conv_norm(weights, f"{layer}.1", branch)
+        else:
+            branch = graph.conv_norm(weights, layer, levels[-1], dilation=dilation)
+        levels.append(graph.op("Add", [levels[-1], branch], f"{layer}.sum"))
+    return levels[1:]
 
 
 def _statistics(graph: _Graph, maps: str, side: int, name: str) -> list[str]:

@@ -25,6 +25,7 @@ WEIGHTS = "model.safetensors"
 TWIN = "model.onnx"
 SECOND_TWIN = "second.onnx"
 SECOND_PREFIX = "second."
+STATISTICS = 5
 SELF_TEST_IMAGE = "self_test.png"
 SELF_TEST = "self_test.json"
 CARD = "MODEL_CARD.md"
@@ -58,6 +59,11 @@ class Network(BaseModel):
     dilations: tuple[int, ...] = (1, 2, 4, 2)
     separable: bool = False
 
+    @property
+    def statistics(self) -> int:
+        """How many numbers describe a patch to the second look: five a channel of every level."""
+        return STATISTICS * (sum(self.channels) + len(self.dilations) * self.channels[2])
+
 
 class SecondCalibration(BaseModel):
     """P(abnormal) = sigmoid(second × logit(second look) + first × logit(first look) + offset)."""
@@ -73,8 +79,7 @@ class SecondLook(BaseModel):
 
     Attributes:
         class_names: its outputs in their order; each is a class of the package. One output more says "none of them".
-        channels: of its three resolutions.
-        blocks: residual blocks at each of the lower two.
+        network: its trunk.
         patch_px: side of the patch, px at the package's scale.
         floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
         calibration: how both looks become one probability.
@@ -82,8 +87,7 @@ class SecondLook(BaseModel):
 
     model_config = _STRICT
     class_names: tuple[str, ...] = Field(min_length=2)
-    channels: tuple[int, int, int] = (24, 48, 96)
-    blocks: int = Field(default=2, ge=0, le=8)
+    network: Network = Network(channels=(24, 48, 96), dilations=(1, 1, 1, 1))
     patch_px: int = Field(default=96, ge=32, le=512, multiple_of=8)
     floor: float = Field(default=0.02, ge=0, lt=1)
     calibration: SecondCalibration = SecondCalibration()

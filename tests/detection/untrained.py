@@ -57,8 +57,7 @@ def seen_twice(seed: int = 1) -> Trained:
     rng = np.random.default_rng((seed, 2))
     look = SecondLook(
         class_names=("HSIL", "LSIL", "NILM"),
-        channels=(4, 8, 8),
-        blocks=1,
+        network=Network(channels=(4, 8, 8), dilations=(1, 2)),
         patch_px=64,
         floor=0.001,
         calibration=SecondCalibration(second=0.8, first=0.3, offset=-0.5),
@@ -68,9 +67,9 @@ def seen_twice(seed: int = 1) -> Trained:
         weights |= _layer(rng, f"blocks.{index}.0", 1, 16) | _layer(
             rng, f"blocks.{index}.1", 16, 16, kernel=1
         )
-    second = _layer(rng, "down.0", 3, 4) | _layer(rng, "down.1", 4, 8) | _layer(rng, "down.2", 8, 8)
-    second |= _layer(rng, "blocks.1.0", 8, 8) | _layer(rng, "blocks.2.0", 8, 8)
-    wide = 5 * (4 + 8 + 8)
+    second = _layer(rng, "stem.0", 3, 4) | _layer(rng, "stem.1", 4, 8) | _layer(rng, "stem.2", 8, 8)
+    second |= _layer(rng, "blocks.0", 8, 8) | _layer(rng, "blocks.1", 8, 8)
+    wide = look.network.statistics
     second |= {
         "norm.weight": rng.uniform(0.5, 1.5, wide).astype(np.float32),
         "norm.bias": rng.normal(0, 0.1, wide).astype(np.float32),
