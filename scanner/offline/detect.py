@@ -16,7 +16,7 @@ from scanner.export.geojson import write_geojson
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Space
 from scanner.pipeline.findings import Findings, from_merged
-from scanner.storage.atomic import write_atomic
+from scanner.storage.atomic import AGAIN, write_atomic
 from scanner.storage.images import StoredImage, open_image
 from scanner.storage.tables import findings_table, write_table
 
@@ -75,8 +75,8 @@ def detect(
         cells=found.cells,
         slide_score=found.slide_score,
     )
-    write_findings(out, image.name, found)
-    write_atomic(out / "found.json", result.model_dump_json(indent=1) + "\n")
+    write_findings(out, image.name, found, AGAIN)
+    write_atomic(out / "found.json", result.model_dump_json(indent=1) + "\n", AGAIN)
     return result
 
 
@@ -149,8 +149,11 @@ def look(picture: StoredImage, um_per_px: float, detector: Detector, progress: P
     return from_merged(merge(seen), package.classes, package.config.rackscan.cell_floor, to_slide)
 
 
-def write_findings(out: Path, name: str, found: Findings) -> None:
-    """``findings.parquet`` and ``findings.geojson`` of an image called ``name``; ``out`` is made where it is absent."""
+def write_findings(out: Path, name: str, found: Findings, then: str) -> None:
+    """``findings.parquet`` and ``findings.geojson`` of an image called ``name``; ``out`` is made where it is absent.
+
+    ``then`` tells what a disk that refused means: see ``scanner.storage.atomic``.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_table(out / "findings.parquet", findings_table(found.columns(name)))
-    write_geojson(out / "findings.geojson", found, name)
+    write_table(out / "findings.parquet", findings_table(found.columns(name)), then)
+    write_geojson(out / "findings.geojson", found, name, then)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
@@ -127,15 +128,14 @@ class TiffImage:
             self._file = tifffile.TiffFile(path)
         except (tifffile.TiffFileError, OSError) as error:
             raise BadInput.one(f"is not a readable TIFF: {error}", KNOWN, file=str(path)) from error
-        try:
+        with ExitStack() as unless_good:
+            unless_good.callback(self._file.close)
             page = _largest_page(self._file, path)
-        except BadInput:
-            self._file.close()
-            raise
-        self._page = page
-        self.width_px, self.height_px = page.imagewidth, page.imagelength
-        self.um_per_px = _tiff_scale(self._file, page)
-        self._whole: Pixels | None = None if page.is_tiled else _pixels(page.asarray())
+            self._page = page
+            self.width_px, self.height_px = page.imagewidth, page.imagelength
+            self.um_per_px = _tiff_scale(self._file, page)
+            self._whole: Pixels | None = None if page.is_tiled else _pixels(page.asarray())
+            unless_good.pop_all()
 
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
