@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from scanner.cli.shared import Detector, Json, UmPerPx, count, emit, quiet_stdout, say, told
-from scanner.errors import BadInput
+from scanner.errors import BadInput, Stopped
 
 if TYPE_CHECKING:
     from scanner.offline.look_back.look_back import Asked
@@ -71,8 +71,11 @@ def _look_back(asked: "Asked", as_json: bool) -> NoReturn:
     from scanner.offline.look_back.look_back import look_back
     from scanner.offline.look_back.view import archive_progress, describe
 
-    with quiet_stdout(as_json), archive_progress(silent=as_json) as show:
-        summary = look_back(asked, show)
+    try:
+        with quiet_stdout(as_json), archive_progress(silent=as_json) as show:
+            summary = look_back(asked, show)
+    except KeyboardInterrupt:
+        raise Stopped("stopped; what was read is kept, and the same command goes on") from None
     emit(summary) if as_json else typer.echo(describe(summary, asked.out))
     raise typer.Exit(1 if summary.discordant else 0)
 

@@ -77,18 +77,18 @@ def _notes(summary: LookBack) -> Iterator[str]:
     used = summary.diagnoses
     if used:
         yield (
-            f"{used.lines} diagnoses given: {used.without_image} name no image here, "
+            f"diagnoses: {used.lines} given, {used.without_image} of them without an image here; "
             f"{_images(used.images_without)} without one"
         )
     if summary.gone:
-        yield f"{_images(summary.gone)} read earlier are no longer in the source"
+        yield f"read earlier and no longer in the source: {_images(summary.gone)}"
     if summary.without_image:
-        yield f"{summary.without_image} slides of the runs were never scanned"
+        yield f"slides of the runs that were never scanned: {summary.without_image}"
     if summary.troubles:
-        yield f"{len(summary.troubles)} slides lie in a damaged run: what was said of them is not known"
+        yield f"slides of damaged runs, of which it is not known what was said: {len(summary.troubles)}"
     if summary.asked_then:
         yield (
-            f"{summary.asked_then} suspicious ones had been given to a person then: "
+            f"suspicious, and given to a person then: {_images(summary.asked_then)}; "
             "give --diagnoses to compare with what was signed out"
         )
 
