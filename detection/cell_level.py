@@ -72,8 +72,7 @@ class Ranking:
 
 def ranking(seen: Sequence[Seen], wanted: Sequence[int], score: str, least_iou: float = 0.5) -> Ranking:
     """All boxes found, ranked by ``abnormal`` or ``scores``; true are those of the classes ``wanted``."""
-    names = sorted({s.slide for s in seen})
-    place = np.array([names.index(s.slide) for s in seen], np.int64)
+    names, place = np.unique(np.array([s.slide for s in seen], str), return_inverse=True)
     truth = [s.truth[np.isin(s.labels, wanted)] for s in seen]
     values = [getattr(s.found, score) for s in seen]
     hits = [matched(s.found.boxes, v, t, least_iou) for s, v, t in zip(seen, values, truth, strict=True)]
@@ -136,7 +135,8 @@ def _groups(seen: Sequence[Seen], abnormal: Sequence[int]) -> list[GroupFigures]
     figures = []
     for by, parts in groups_of(seen):
         for name, mask in parts:
-            own = ranking([s for s, here in zip(seen, mask, strict=True) if here], abnormal, "abnormal")
+            here = [s for s, is_here in zip(seen, mask, strict=True) if is_here]
+            own = ranking(here, abnormal, "abnormal")
             figures.append(
                 GroupFigures(
                     by=by,
@@ -145,6 +145,7 @@ def _groups(seen: Sequence[Seen], abnormal: Sequence[int]) -> list[GroupFigures]
                     abnormal=int(own.truths.sum()),
                     ap50=own.precision(),
                     ap50_ci95=own.precision_interval(),
+                    calibration_error=calibration(here, abnormal).error,
                 )
             )
     return figures

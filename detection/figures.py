@@ -93,6 +93,7 @@ class GroupFigures(_Value):
     abnormal: int
     ap50: float | None = None
     ap50_ci95: Interval | None = None
+    calibration_error: float | None = None
 
 
 class CellFigures(_Value):

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from detection.classes import CellClass, cell_class
 from detection.detections import Floats, Image
@@ -20,6 +21,7 @@ from detection.errors import DataError
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 ASSUMED_UM_PER_PX = 0.5
+MOST_PLACES = 20
 Json = dict[str, Any]
 
 
@@ -165,7 +167,42 @@ def _coco_files(path: Path) -> list[tuple[Path, Json]]:
     return [(file, body) for file, body in bodies if {"images", "annotations", "categories"} <= body.keys()]
 
 
+class _Info(BaseModel):
+    um_per_px: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class _Listed(_Info):
+    id: int | str
+    file_name: str
+
+
+class _Category(BaseModel):
+    id: int | str
+    name: str
+
+
+class _Coco(BaseModel):
+    """What of a COCO file has to be there, whatever else is."""
+
+    info: _Info = _Info()
+    images: list[_Listed]
+    categories: list[_Category]
+    annotations: list[dict[str, Any]]
+
+
+def _malformed(file: Path, body: Json) -> list[str]:
+    try:
+        _Coco.model_validate(body)
+    except ValidationError as error:
+        places = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        return [f"{file.name}: {place}: {what}" for place, what in places[:MOST_PLACES]]
+    return []
+
+
 def _from_coco(path: Path, files: Sequence[tuple[Path, Json]]) -> Read:
+    malformed = [problem for file, body in files for problem in _malformed(file, body)]
+    if malformed:
+        raise DataError(str(path), malformed)
     names = sorted({cell_class(c["name"]).name for _, body in files for c in body["categories"]})
     classes = tuple(cell_class(name) for name in names)
     images: list[Labelled] = []
@@ -269,7 +306,10 @@ def _from_geojson(path: Path, pairs: Sequence[tuple[Path, Path]]) -> Read:
 
 def _features(file: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
     """(class name, box) of every QuPath object that has a classification."""
-    body = json.loads(file.read_text())
+    try:
+        body = json.loads(file.read_text())
+    except ValueError as error:
+        raise DataError(str(file), [f"is no GeoJSON: {error}"]) from error
     features = body["features"] if isinstance(body, dict) else body
     found = []
     for feature in features:

@@ -45,7 +45,7 @@ def model_card(config: PackageConfig, counts: Mapping[str, int], figures: Figure
             "",
             "## Figures on held-out images (chosen by slide, never shown in training)",
             "",
-            "95 % intervals in brackets; MODEL_CARD.html shows curves and the worst failures.",
+            "95 % intervals in brackets. `rackscan train` leaves curves and the worst failures in MODEL_CARD.html.",
             "",
             *_figure_lines(figures),
             "",

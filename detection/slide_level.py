@@ -70,8 +70,10 @@ class Slides:
 
 def slides_of(seen: Sequence[Seen], abnormal: Sequence[int]) -> Slides:
     """Fields put together by slide, in the order of the slides' names."""
-    names = tuple(sorted({s.slide for s in seen}))
-    own = {name: [s for s in seen if s.slide == name] for name in names}
+    own: dict[str, list[Seen]] = {}
+    for s in seen:
+        own.setdefault(s.slide, []).append(s)
+    names = tuple(sorted(own))
     return Slides(
         names=names,
         scores=np.array([slide_score(np.concatenate([s.found.abnormal for s in own[n]])) for n in names]),

@@ -70,6 +70,8 @@ def _cells(cell: CellFigures) -> Iterator[FigureTable]:
             for g in cell.groups
         )
         yield FigureTable("Average precision of abnormal cells, by group", tuple(groups))
+        errors: tuple[Row, ...] = tuple((f"{g.by} {g.name}", g.calibration_error, None) for g in cell.groups)
+        yield FigureTable("Calibration error of P(abnormal), by group", errors)
 
 
 def _crops(crop: CropFigures) -> Iterator[FigureTable]:

@@ -76,6 +76,7 @@ def test_groups_are_those_of_the_file_where_it_names_them() -> None:
         ("group", "lab 1", 1, 1, 1.0),
         ("group", "lab 2", 1, 1, 0.0),
     ]
+    assert [g.calibration_error for g in found.groups] == pytest.approx([None, 0.1, 0.9])
 
 
 def test_groups_are_measured_where_the_file_says_nothing() -> None:

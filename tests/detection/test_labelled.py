@@ -131,3 +131,23 @@ def test_unreadable_crops_are_named_all(tmp_path: Path) -> None:
         "hsil/2.png is not a readable image",
         "hsil/3.png is not a readable image",
     )
+
+
+def test_a_coco_file_that_lacks_what_it_must_say_is_refused_with_the_places(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10])
+    body = json.loads((tmp_path / "boxes.json").read_text())
+    body["info"]["um_per_px"] = "fine"
+    del body["images"][0]["file_name"]
+    del body["categories"][0]["id"]
+    (tmp_path / "boxes.json").write_text(json.dumps(body))
+    with pytest.raises(DataError) as refused:
+        read_data(tmp_path)
+    said = [problem.split(": ")[1] for problem in refused.value.problems]
+    assert said == ["info.um_per_px", "images.0.file_name", "categories.0.id"]
+
+
+def test_a_broken_geojson_is_refused_by_name(tmp_path: Path) -> None:
+    _image(tmp_path / "f.png")
+    (tmp_path / "f.geojson").write_text("{")
+    with pytest.raises(DataError, match=r"f\.geojson: is no GeoJSON"):
+        read_data(tmp_path)

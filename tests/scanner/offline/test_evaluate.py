@@ -177,11 +177,13 @@ def test_normal_slides_alone_say_what_they_cannot_tell(fields: Path, tmp_path: P
     kept = {image["id"] for image in body["images"]}
     body["annotations"] = [a for a in body["annotations"] if a["image_id"] in kept]
     body["categories"] = [c for c in body["categories"] if c["name"] == "NILM"]
+    body["info"] = {}
     file.write_text(json.dumps(body))
     page = tmp_path / "n.html"
     figures = evaluate(default_package(), tmp_path / "normal", report=page)
     assert (figures.slide.auc, figures.slide.sensitivity, figures.cell.ap50) == (None, None, None)
     assert any("no abnormal slide" in note for note in figures.slide.notes)
+    assert any("0.5 µm/px is taken" in note for note in figures.cell.notes)
     assert "No abnormal cell is labelled in these data." in page.read_text(encoding="utf-8")
 
 
