@@ -93,18 +93,41 @@ def train(
     say(f"written to {out}")
 
 
-@app.command(epilog="Example: rackscan evaluate my-detector --data crops")
+@app.command(
+    epilog="Examples: rackscan evaluate my-detector --data crops\n\n"
+    "rackscan evaluate my-detector --data fields --sensitivity 0.99 --stress --report figures.html"
+)
 def evaluate(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE")],
-    data: Annotated[Path, typer.Option(metavar="DIR")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Class folders, COCO boxes or QuPath GeoJSON.")],
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Operating point: the highest that reaches it; default: below all abnormal."
+        ),
+    ] = None,
+    operating_point: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Operating point: this slide score.")
+    ] = None,
+    stress: Annotated[
+        bool, typer.Option("--stress", help="Also with white level ± 15 % and scale ± 10 %: 4 more passes.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.html", help="Also write a page: curves, and failures as pictures."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """A detector's figures with confidence intervals."""
+    from detection.assess import Question
     from scanner.offline.evaluate import evaluate as evaluate_detector
+    from scanner.offline.evaluate import rule_of
+    from scanner.offline.evaluate_table import show
 
     with quiet_stdout(as_json):
-        result = evaluate_detector(package, data, told)
-    emit(result, indent=None if as_json else 2)
+        question = Question(rule_of(sensitivity, operating_point), stress)
+        result = evaluate_detector(package, data, told, question, report)
+    emit(result) if as_json else show(result, report)
 
 
 @detector_app.command("check", epilog="Example: rackscan detector check my-detector")
