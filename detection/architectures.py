@@ -1,51 +1,119 @@
 """Which networks can a package name, and how are they built?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from detection.package import Network
+from detection.package import Network, SecondLook
 
 OUTPUTS_BEFORE_CLASSES = 5
+SPREAD_FLOOR = 1e-4
 
 
 class ConvNorm(nn.Sequential):
-    """3 × 3 convolution, batch norm, ReLU."""
+    """Convolution (3 × 3 unless said), batch norm, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1, kernel: int = 3, groups: int = 1
+    ) -> None:
+        pad = dilation * (kernel // 2)
         super().__init__(
-            nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, stride, pad, dilation, groups, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
 
 
-class CellNet(nn.Module):
-    """A fully convolutional net of stride 8: three halving convolutions, dilated residual blocks, one linear head.
+class SeparableBlock(nn.Sequential):
+    """Each channel over its neighbourhood, then each place over its channels (Howard et al., MobileNets, 2017)."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__(
+            ConvNorm(channels, channels, dilation=dilation, groups=channels),
+            ConvNorm(channels, channels, kernel=1),
+        )
+
+
+class Trunk(nn.Module):
+    """Three halving convolutions, then dilated residual blocks, all of stride 8."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        first, second, third = network.channels
+        self.stem = nn.Sequential(
+            ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2)
+        )
+        self.blocks = nn.ModuleList([_block(third, dilation, network) for dilation in network.dilations])
+
+    def levels(self, density: Tensor) -> Iterator[Tensor]:
+        """What each layer makes of (n, 3, h, w) optical densities."""
+        for layer in self.stem:
+            density = layer(density)
+            yield density
+        for block in self.blocks:
+            density = density + block(density)
+            yield density
+
+
+def _block(channels: int, dilation: int, network: Network) -> nn.Module:
+    return (
+        SeparableBlock(channels, dilation) if network.separable else ConvNorm(channels, channels, 1, dilation)
+    )
+
+
+class CellNet(Trunk):
+    """A fully convolutional net: the trunk and one linear head.
 
     Input (n, 3, h, w) optical densities, h and w multiples of 8; output (n, 5 + k, h/8, w/8): object logit,
     centre offset x and y, log width and height (all in strides), k class logits.
     """
 
     def __init__(self, network: Network, classes: int) -> None:
-        super().__init__()
-        first, second, third = network.channels
-        self.stem = nn.Sequential(
-            ConvNorm(3, first, 2), ConvNorm(first, second, 2), ConvNorm(second, third, 2)
-        )
-        self.blocks = nn.ModuleList([ConvNorm(third, third, 1, dilation) for dilation in network.dilations])
-        self.head = nn.Conv2d(third, OUTPUTS_BEFORE_CLASSES + classes, 1)
+        super().__init__(network)
+        self.head = nn.Conv2d(network.channels[2], OUTPUTS_BEFORE_CLASSES + classes, 1)
         with torch.no_grad():  # most places hold no cell: start there
             self.head.get_parameter("bias")[0] = -4.0
 
     def forward(self, density: Tensor) -> Tensor:
         """The maps of a batch."""
-        features = self.stem(density)
-        for block in self.blocks:
-            features = features + block(features)
+        *_, features = self.levels(density)
         maps: Tensor = self.head(features)
         return maps
+
+
+class CropNet(Trunk):
+    """The second look: what is the cell in the middle of this patch?
+
+    Of every level of the trunk the mean, spread and maximum over the patch and the mean and maximum over its middle go
+    into one linear layer, so that chromatin's grain and the cell's surroundings both count.
+
+    Input (n, 3, p, p) optical densities; output (n, k + 1) logits, the last for "none of the classes".
+    """
+
+    def __init__(self, look: SecondLook) -> None:
+        super().__init__(look.network)
+        wide = look.network.statistics
+        self.norm = nn.BatchNorm1d(wide)
+        self.head = nn.Linear(wide, len(look.class_names) + 1)
+
+    def features(self, density: Tensor) -> Tensor:
+        """(n, f) statistics of a batch, not yet normalised."""
+        return torch.cat([_statistics(level) for level in self.levels(density)], 1)
+
+    def forward(self, density: Tensor) -> Tensor:
+        """The logits of a batch."""
+        logits: Tensor = self.head(self.norm(self.features(density)))
+        return logits
+
+
+def _statistics(maps: Tensor) -> Tensor:
+    """(n, 5 c) of (n, c, s, s): mean, spread and maximum everywhere, mean and maximum in the middle half."""
+    quarter = maps.shape[-1] // 4
+    middle = maps[..., quarter:-quarter, quarter:-quarter]
+    mean = maps.mean((2, 3))
+    spread = ((maps * maps).mean((2, 3)) - mean * mean).clamp(min=0).add(SPREAD_FLOOR).sqrt()
+    return torch.cat([mean, spread, maps.amax((2, 3)), middle.mean((2, 3)), middle.amax((2, 3))], 1)
 
 
 ARCHITECTURES: dict[str, Callable[[Network, int], nn.Module]] = {"cellnet-s8": CellNet}

@@ -28,11 +28,11 @@ def centre_box(image: Image) -> Floats:
     return np.array([[(image.shape[1] - side) / 2, (image.shape[0] - side) / 2, side, side]], np.float32)
 
 
-def crop_density(image: Image) -> Floats:
-    """(3, 256, 256) float32: the crop in the middle of a patch, mirrored beyond its edges."""
+def crop_density(image: Image, size: float = 1.0) -> Floats:
+    """(3, 256, 256) float32: the crop in the middle of a patch, mirrored beyond its edges; ``size`` times as large."""
     nothing = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     centre = (image.shape[1] / 2, image.shape[0] / 2)
-    patch, _ = cut(image, nothing, centre, zoom_of(image), NONE, PATCH_PX, np.random.default_rng(0))
+    patch, _ = cut(image, nothing, centre, zoom_of(image) * size, NONE, PATCH_PX, np.random.default_rng(0))
     return optical_density(patch, white_level(image))
 
 

@@ -3,6 +3,8 @@
 One peak of the object map is one cell (Zhou et al., Objects as Points, 2019); its class and box are read at the peak.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +30,15 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def logit(chance: NDArray[np.floating]) -> NDArray[np.float64]:
+    """log(p / (1 - p)), finite also at 0 and 1."""
+    inside = np.clip(chance.astype(np.float64), 1e-9, 1.0 - 1e-9)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
 def calibrated(raw: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
     """Platt scaling of raw probabilities; 0 stays 0."""
-    inside = np.clip(raw, 1e-9, 1.0 - 1e-9)
-    logit = np.log(inside) - np.log1p(-inside)
-    return np.where(raw > 0, sigmoid(calibration.slope * logit + calibration.offset), 0.0)
+    return np.where(raw > 0, sigmoid(calibration.slope * logit(raw) + calibration.offset), 0.0)
 
 
 def peaks(objectness: NDArray[np.float64], floor: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -42,8 +48,31 @@ def peaks(objectness: NDArray[np.float64], floor: float) -> tuple[NDArray[np.int
     return rows, cols
 
 
-def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) -> Detections:
-    """Detections in an image of ``width_px`` × ``height_px`` from its (5 + k, h/8, w/8) maps.
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the first look found in one image, before anything is rounded; one entry a candidate, in reading order.
+
+    Attributes:
+        boxes: (m, 4) x, y, w, h px.
+        objectness: (m,) object probability.
+        shares: (m, k) class probabilities, summing to 1.
+    """
+
+    boxes: NDArray[np.float64]
+    objectness: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.objectness)
+
+    def raw(self, extension: Extension) -> NDArray[np.float64]:
+        """(m,) P(abnormal) as the network says it, uncalibrated."""
+        which = indices(extension.classes, Role.ABNORMAL)
+        return np.asarray(self.objectness * self.shares[:, which].sum(axis=1))
+
+
+def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) -> Candidates:
+    """Candidates in an image of ``width_px`` × ``height_px`` from its (5 + k, h/8, w/8) maps.
 
     Peaks outside the image (in its padding) are dropped; boxes may reach over its edge.
     """
@@ -53,23 +82,43 @@ def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) ->
     centre = (np.stack([cols, rows], axis=1) + 0.5 + np.clip(at[OFFSET].T, -1.5, 1.5)) * STRIDE_PX
     inside = (centre >= 0).all(axis=1) & (centre[:, 0] < width_px) & (centre[:, 1] < height_px)
     size = np.exp(np.clip(at[SIZE].T, -2.0, LARGEST_LOG_SIZE)) * STRIDE_PX
-    found = _classified(
-        objectness[rows, cols], at[CLASSES:].T, np.hstack([centre - size / 2, size]), extension
-    )
-    return found.take(np.nonzero(inside)[0])
+    boxes = np.hstack([centre - size / 2, size])
+    return Candidates(boxes[inside], objectness[rows, cols][inside], softmax(at[CLASSES:].T)[inside])
 
 
-def _classified(
-    objectness: NDArray[np.float64],
-    class_logits: NDArray[np.float64],
-    boxes: NDArray[np.float64],
-    extension: Extension,
-) -> Detections:
-    if len(objectness) == 0:
+def told(candidates: Candidates, extension: Extension) -> Detections:
+    """What the first look alone says."""
+    if not len(candidates):
         return Detections.none()
-    shares = softmax(class_logits)
-    which = np.array(indices(extension.classes, Role.ABNORMAL), dtype=int)
-    raw = objectness * shares[:, which].sum(axis=1)
-    best = which[shares[:, which].argmax(axis=1)] if len(which) else np.full(len(raw), -1)
+    abnormal = calibrated(candidates.raw(extension), extension.calibration)
+    return _detections(candidates, candidates.shares, abnormal, extension)
+
+
+def told_again(
+    candidates: Candidates, extension: Extension, again: NDArray[np.intp], logits: NDArray[np.floating]
+) -> Detections:
+    """What both looks say together; ``logits`` (n, k + 1) of the second are of the candidates ``again``."""
+    look = extension.second_look
+    if look is None or not len(again):
+        return told(candidates, extension)
+    shares = softmax(logits)
+    names = [entry.name for entry in extension.classes]
+    column = np.array([names.index(name) for name in look.class_names])
+    classes = candidates.shares.copy()
+    classes[again] = 0.0
+    classes[np.ix_(again, column)] = shares[:, :-1]
+    raw = candidates.raw(extension)
     abnormal = calibrated(raw, extension.calibration)
-    return Detections.rounded(boxes, shares.argmax(axis=1), objectness, abnormal, best)
+    which = [i for i, c in enumerate(column) if extension.classes[c].role is Role.ABNORMAL]
+    second = logit(shares[:, which].sum(axis=1))
+    how = look.calibration
+    abnormal[again] = sigmoid(how.second * second + how.first * logit(raw[again]) + how.offset)
+    return _detections(candidates, classes, abnormal, extension)
+
+
+def _detections(
+    candidates: Candidates, shares: NDArray[np.float64], abnormal: NDArray[np.float64], extension: Extension
+) -> Detections:
+    which = np.array(indices(extension.classes, Role.ABNORMAL), dtype=int)
+    best = which[shares[:, which].argmax(axis=1)] if len(which) else np.full(len(shares), -1)
+    return Detections.rounded(candidates.boxes, shares.argmax(axis=1), candidates.objectness, abnormal, best)

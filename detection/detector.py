@@ -10,13 +10,14 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from detection.decoding import STRIDE_PX, decode
+from detection.decoding import STRIDE_PX, Candidates, decode, told_again
 from detection.detections import Detections, Floats, Image
 from detection.errors import ImageRefused, PackageError
 from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
 from detection.package import DetectorPackage
 from detection.patches import Patch, patches_over
+from detection.second_look import chosen, patches
 
 SAME_SCALE = 0.02
 TOO_COARSE = 2.0
@@ -50,11 +51,15 @@ class Detector(Protocol):
         ...
 
 
-class Maps(Protocol):
-    """Runs the network: (3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps."""
+class Networks(Protocol):
+    """Runs the one or two networks of a package."""
 
-    def __call__(self, densities: Sequence[Floats]) -> list[Floats]:
-        """One answer a density image, independent of the others."""
+    def maps(self, densities: Sequence[Floats]) -> list[Floats]:
+        """(3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps; every answer independent."""
+        ...
+
+    def second(self, patches: Floats) -> Floats:
+        """(n, 3, p, p) densities to the second look's (n, k + 1) logits; asked only of packages that have one."""
         ...
 
 
@@ -93,27 +98,38 @@ class Scale:
         return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
 
 
-def find(maps: Maps, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
-    """The cells of one image: scale, white, patches, network, peaks, merged over the patches."""
+def find(networks: Networks, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
+    """The cells of one image: scale, white, patches, network, peaks, a second look, merged over the patches."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
     scale = Scale.between(um_per_px, package.config.spacing_um_px)
     brought = scale.bring(image)
     white = white_level(brought)
-    patches = patches_over(brought.shape[1], brought.shape[0])
-    densities = [_padded(optical_density(patch.cut(brought), white)) for patch in patches]
+    parts = patches_over(brought.shape[1], brought.shape[0])
+    densities = [_padded(optical_density(part.cut(brought), white)) for part in parts]
     found = [
-        decode(answer, patch.w, patch.h, package.config.rackscan)
-        for patch, answer in zip(patches, maps(densities), strict=True)
+        _seen_twice(networks, package, density, decode(answer, part.w, part.h, package.config.rackscan))
+        for part, density, answer in zip(parts, densities, networks.maps(densities), strict=True)
     ]
-    return _joined(patches, found).moved(0.0, 0.0, 1.0 / scale.factor)
+    return _joined(parts, found).moved(0.0, 0.0, 1.0 / scale.factor)
 
 
-def _joined(patches: list[Patch], found: list[Detections]) -> Detections:
-    if len(patches) == 1:
+def _seen_twice(
+    networks: Networks, package: DetectorPackage, density: Floats, candidates: Candidates
+) -> Detections:
+    extension = package.config.rackscan
+    again = chosen(candidates, extension)
+    logits = np.zeros((0, 1), np.float32)
+    if len(again) and extension.second_look is not None:
+        logits = networks.second(patches(density, candidates.boxes[again], extension.second_look))
+    return told_again(candidates, extension, again, logits)
+
+
+def _joined(parts: list[Patch], found: list[Detections]) -> Detections:
+    if len(parts) == 1:
         return found[0]
     tiles = [
-        TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(patches, found, strict=True))
+        TileDetections(i, p.x, p.y, p.w, p.h, d) for i, (p, d) in enumerate(zip(parts, found, strict=True))
     ]
     return merge(tiles).detections
 
@@ -123,8 +139,8 @@ def _padded(density: Floats) -> Floats:
     return np.pad(density, ((0, 0), (0, below), (0, right))) if below or right else density
 
 
-def self_test(detector: Detector) -> None:
-    """Look at the package's own image.
+def self_test(detector: Detector) -> tuple[float, float]:
+    """Look at the package's own image; the largest differences from what is expected: box px, score.
 
     Raises:
         PackageError: where the detections are not the expected ones within 1 px and 1e-3 of score.
@@ -138,6 +154,7 @@ def self_test(detector: Detector) -> None:
     score = float(np.abs(found.abnormal - expected.abnormal).max(initial=0.0))
     if box > BOX_TOLERANCE_PX or score > SCORE_TOLERANCE:
         raise _differs(detector, f"boxes differ by up to {box:.2f} px and scores by up to {score:.4f}")
+    return box, score
 
 
 def _differs(detector: Detector, how: str) -> PackageError:
@@ -157,16 +174,24 @@ def open_detector(path: Path, provider: str = "auto") -> Detector:
     """
     package = DetectorPackage.load(path)
     wanted = provider if provider != "auto" else ("torch" if cuda_may_be_here() else "onnx")
-    if wanted == "torch":
-        from detection.torch_detector import TorchDetector
-
-        detector: Detector = TorchDetector(package)
-    else:
-        from detection.onnx_detector import OnnxDetector
-
-        detector = OnnxDetector(package)
+    detector = on_provider(package, wanted)
     self_test(detector)
     return detector
+
+
+def on_provider(package: DetectorPackage, provider: str) -> Detector:
+    """The package on ``onnx`` or ``torch``, not yet tested.
+
+    Raises:
+        PackageError: where its network cannot be built from its files.
+    """
+    if provider == "torch":
+        from detection.torch_detector import TorchDetector
+
+        return TorchDetector(package)
+    from detection.onnx_detector import OnnxDetector
+
+    return OnnxDetector(package)
 
 
 def cuda_may_be_here() -> bool:

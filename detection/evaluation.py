@@ -27,12 +27,21 @@ def auc(scores: Sequence[float] | Numbers, positive: Sequence[bool] | NDArray[np
 def auc_interval(
     scores: Sequence[float] | Numbers, positive: Sequence[bool] | NDArray[np.bool_], seed: int = 0
 ) -> tuple[float, float] | None:
-    """95 % bootstrap interval of the AUC, both sides resampled on their own; None as for :func:`auc`."""
+    """95 % bootstrap interval of the AUC, both sides resampled on their own; None as for :func:`auc`.
+
+    Where all pairs are in the same order no draw differs. Then the bound is exact: each of the smaller side has a
+    partner of its own, and of m independent pairs all m are right with a probability of AUC ** m.
+    """
     values, truth = np.asarray(scores, float), np.asarray(positive, bool)
     if not truth.any() or truth.all():
         return None
     rng = np.random.default_rng(seed)
     yes, no = values[truth], values[~truth]
+    least = float(0.025 ** (1 / min(len(yes), len(no))))
+    if yes.min() > no.max():
+        return least, 1.0
+    if yes.max() < no.min():
+        return 0.0, 1 - least
     label = np.concatenate([np.ones(len(yes), bool), np.zeros(len(no), bool)])
     drawn = [
         auc(np.concatenate([rng.choice(yes, len(yes)), rng.choice(no, len(no))]), label) or 0.0
@@ -68,6 +77,13 @@ def safe_point(scores: Numbers, positive: NDArray[np.bool_], margin: float = 0.1
     return at_threshold(scores, positive, float(1 / (1 + np.exp(-logit))))
 
 
+def at_sensitivity(scores: Numbers, positive: NDArray[np.bool_], wanted: float) -> OperatingPoint:
+    """The highest operating point whose sensitivity on these slides is at least ``wanted``, over 0 up to 1."""
+    yes = np.sort(scores[positive])[::-1]
+    needed = max(1, int(np.ceil(wanted * len(yes) - 1e-9)))
+    return at_threshold(scores, positive, float(yes[needed - 1]) if len(yes) else 1.0)
+
+
 def iou(boxes: Floats, others: Floats) -> Numbers:
     """(m, n) intersection over union of x, y, w, h boxes."""
     a, b = boxes.astype(float)[:, None], others.astype(float)[None]
@@ -92,23 +108,36 @@ def matched(boxes: Floats, scores: Floats, truth: Floats, least_iou: float = 0.5
     return hit
 
 
-def average_precision(scores: Numbers, hits: NDArray[np.bool_], truths: int) -> float | None:
-    """Area under the precision-recall curve with precision made monotone; None without any true box."""
+def average_precision(
+    scores: Numbers, hits: NDArray[np.bool_], truths: int, weight: NDArray[np.int64] | None = None
+) -> float | None:
+    """Area under the precision-recall curve with precision made monotone; None without any true box.
+
+    ``weight`` says how often each detection counts, as in a bootstrap; ``truths`` is then a weighted count too.
+    """
     if not truths:
         return None
     order = np.argsort(-scores, kind="stable")
-    found = np.cumsum(hits[order])
+    each = np.ones(len(scores), np.int64) if weight is None else weight[order]
+    found = np.cumsum(hits[order] * each)
     recall = np.concatenate([[0.0], found / truths])
-    precision = np.concatenate([found / np.arange(1, len(found) + 1), [0.0]])
+    precision = np.concatenate([found / np.maximum(np.cumsum(each), 1), [0.0]])
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall) * precision[:-1]).sum())
 
 
-def froc(scores: Numbers, hits: NDArray[np.bool_], truths: int, area_mm2: float) -> dict[str, float]:
-    """Sensitivity at given numbers of false detections on a square millimetre."""
+def froc(
+    scores: Numbers,
+    hits: NDArray[np.bool_],
+    truths: int,
+    area_mm2: float,
+    weight: NDArray[np.int64] | None = None,
+) -> dict[str, float]:
+    """Sensitivity at given numbers of false detections on a square millimetre; ``weight`` as above."""
     order = np.argsort(-scores, kind="stable")
-    false = np.cumsum(~hits[order]) / max(area_mm2, 1e-12)
-    found = np.cumsum(hits[order]) / max(truths, 1)
+    each = np.ones(len(scores), np.int64) if weight is None else weight[order]
+    false = np.cumsum(~hits[order] * each) / max(area_mm2, 1e-12)
+    found = np.cumsum(hits[order] * each) / max(truths, 1)
     return {
         f"{rate:g}": float(found[false <= rate].max(initial=0.0)) if truths else 0.0
         for rate in FROC_FALSE_PER_MM2

@@ -4,7 +4,7 @@ Everything else in the folder is ignored; every fault found is said at once.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from detection.classes import CellClass, cell_class
 from detection.detections import Floats, Image
@@ -20,6 +21,7 @@ from detection.errors import DataError
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 ASSUMED_UM_PER_PX = 0.5
+MOST_PLACES = 20
 Json = dict[str, Any]
 
 
@@ -40,6 +42,7 @@ class Labelled:
         labels: (m,) index of each box's class in its data set.
         slide: what it was cut from; images of one slide are never split between training and checking.
         um_per_px: its scale; 0 where nobody said.
+        group: what it has in common with others, such as a stain or a scanner; empty where nobody said.
     """
 
     file: Path
@@ -47,6 +50,7 @@ class Labelled:
     labels: NDArray[np.int64]
     slide: str
     um_per_px: float
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,12 @@ def read_pixels(file: Path) -> Image:
     return np.ascontiguousarray(pixels[:, :, ::-1], dtype=np.uint8)
 
 
-def read_data(path: Path) -> DataSet:
+def read_data(path: Path, further: Callable[[DataSet], list[str]] | None = None) -> DataSet:
     """Whatever labelled data a folder holds: COCO first, then GeoJSON, then folders of crops.
+
+    Args:
+        path: the folder.
+        further: says what else is wrong with the data, so that all problems are told at once.
 
     Raises:
         DataError: no such folder, nothing labelled in it, an empty class, boxes outside their image, lost images.
@@ -99,36 +107,50 @@ def read_data(path: Path) -> DataSet:
     coco = _coco_files(path)
     geojson = _pairs_with_geojson(path)
     if coco:
-        found = _from_coco(path, coco)
+        found, problems = _from_coco(path, coco)
     elif geojson:
-        found = _from_geojson(path, geojson)
+        found, problems = _from_geojson(path, geojson)
     else:
-        found = _from_crops(path)
-    if not found.images:
+        found, problems = _from_crops(path)
+    if not found.images and not problems:
         raise DataError(
             str(path), ["no labelled image: CLASS/*.png, a COCO .json, or X.geojson beside X.tif"]
         )
-    empty = [name for name, n in found.counts().items() if n == 0]
-    if empty:
-        raise DataError(str(path), [f"class {name} has no example" for name in empty])
+    problems += further(found) if further else []
+    if problems:
+        raise DataError(str(path), problems)
     return found
 
 
-def _from_crops(path: Path) -> DataSet:
+Read = tuple[DataSet, list[str]]
+
+
+def _from_crops(path: Path) -> Read:
     folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
-    names = [folder.name for folder in folders]
-    images = [
-        Labelled(file, _whole(file), np.array([label]), f"{folder.name}/{file.stem}", 0.0)
-        for label, folder in enumerate(folders)
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() in IMAGES
-    ]
-    return DataSet(path, Kind.CROPS, tuple(cell_class(name) for name in names), tuple(images))
+    classes = tuple(cell_class(folder.name) for folder in folders)
+    images: list[Labelled] = []
+    problems: list[str] = []
+    for label, folder in enumerate(folders):
+        files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in IMAGES]
+        for file in files:
+            try:
+                whole = _whole(read_pixels(file))
+            except DataError:
+                problems.append(f"{folder.name}/{file.name} is not a readable image")
+                continue
+            images.append(Labelled(file, whole, np.array([label]), f"{folder.name}/{file.stem}", 0.0))
+    labels = [int(image.labels[0]) for image in images]
+    problems += _empty_classes(classes, labels) if images else []
+    return DataSet(path, Kind.CROPS, classes, tuple(images)), problems
 
 
-def _whole(file: Path) -> Floats:
-    height, width = read_pixels(file).shape[:2]
-    return np.array([[0, 0, width, height]], dtype=np.float32)
+def _empty_classes(classes: Sequence[CellClass], labels: Iterable[int]) -> list[str]:
+    met = set(labels)
+    return [f"class {entry.name} has no example" for k, entry in enumerate(classes) if k not in met]
+
+
+def _whole(image: Image) -> Floats:
+    return np.array([[0, 0, image.shape[1], image.shape[0]]], dtype=np.float32)
 
 
 def _read_json(file: Path) -> Json:
@@ -145,54 +167,123 @@ def _coco_files(path: Path) -> list[tuple[Path, Json]]:
     return [(file, body) for file, body in bodies if {"images", "annotations", "categories"} <= body.keys()]
 
 
-def _from_coco(path: Path, files: Sequence[tuple[Path, Json]]) -> DataSet:
+class _Info(BaseModel):
+    um_per_px: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class _Listed(_Info):
+    id: int | str
+    file_name: str
+
+
+class _Category(BaseModel):
+    id: int | str
+    name: str
+
+
+class _Coco(BaseModel):
+    """What of a COCO file has to be there, whatever else is."""
+
+    info: _Info = _Info()
+    images: list[_Listed]
+    categories: list[_Category]
+    annotations: list[dict[str, Any]]
+
+
+def _malformed(file: Path, body: Json) -> list[str]:
+    try:
+        _Coco.model_validate(body)
+    except ValidationError as error:
+        places = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        return [f"{file.name}: {place}: {what}" for place, what in places[:MOST_PLACES]]
+    return []
+
+
+def _from_coco(path: Path, files: Sequence[tuple[Path, Json]]) -> Read:
+    malformed = [problem for file, body in files for problem in _malformed(file, body)]
+    if malformed:
+        raise DataError(str(path), malformed)
     names = sorted({cell_class(c["name"]).name for _, body in files for c in body["categories"]})
+    classes = tuple(cell_class(name) for name in names)
     images: list[Labelled] = []
     problems: list[str] = []
+    met: set[int] = set()
     for file, body in files:
         label_of = {c["id"]: names.index(cell_class(c["name"]).name) for c in body["categories"]}
-        boxes_of: dict[Any, list[Json]] = {}
-        for annotation in body["annotations"]:
-            boxes_of.setdefault(annotation["image_id"], []).append(annotation)
+        boxes_of, lost = _boxes_of(file, body)
+        problems += lost
         scale = float(body.get("info", {}).get("um_per_px", 0.0))
         for entry in body["images"]:
-            found = _coco_image(file, entry, boxes_of.get(entry["id"], []), label_of)
-            problems += found.problems
-            if found.image_file is not None:
-                slide = str(entry.get("slide", entry["file_name"]))
-                um_per_px = float(entry.get("um_per_px", scale))
-                images.append(Labelled(found.image_file, found.boxes, found.labels, slide, um_per_px))
-    _refuse(path, problems)
-    return DataSet(path, Kind.FIELDS, tuple(cell_class(name) for name in names), tuple(images))
+            own = boxes_of.get(entry["id"], [])
+            problems += _unlisted(entry, own, label_of)
+            labels = [label_of.get(annotation["category_id"], 0) for annotation in own]
+            boxes = np.array([annotation["bbox"] for annotation in own], np.float32).reshape(-1, 4)
+            met |= set(labels)
+            place = _coco_place(file, entry["file_name"])
+            problems += _checked(entry["file_name"], place, boxes)
+            if place is not None:
+                images.append(_coco_image(place, entry, boxes, labels, scale))
+    return DataSet(path, Kind.FIELDS, classes, tuple(images)), problems + _empty_classes(classes, met)
 
 
-@dataclass(frozen=True, slots=True)
-class _CocoImage:
-    image_file: Path | None
-    boxes: Floats
-    labels: NDArray[np.int64]
-    problems: list[str]
+def _boxes_of(file: Path, body: Json) -> tuple[dict[Any, list[Json]], list[str]]:
+    """The annotations of each image, and what is wrong with those that belong to none."""
+    listed = {entry["id"] for entry in body["images"]}
+    boxes_of: dict[Any, list[Json]] = {}
+    incomplete, lost = 0, 0
+    for annotation in body["annotations"]:
+        if len(annotation.get("bbox", ())) != 4 or not {"image_id", "category_id"} <= annotation.keys():
+            incomplete += 1
+        elif annotation["image_id"] not in listed:
+            lost += 1
+        else:
+            boxes_of.setdefault(annotation["image_id"], []).append(annotation)
+    said = (
+        (incomplete, "have no bbox of 4 numbers, no category_id or no image_id"),
+        (lost, "are of no listed image"),
+    )
+    return boxes_of, [f"{file.name}: {n} annotations {what}" for n, what in said if n]
 
 
-def _coco_image(file: Path, entry: Json, annotations: list[Json], label_of: dict[Any, int]) -> _CocoImage:
-    candidates = [file.parent / entry["file_name"], file.parent / "images" / entry["file_name"]]
-    candidates.append(file.parent.parent / "images" / entry["file_name"])
-    place = next((candidate for candidate in candidates if candidate.is_file()), None)
-    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float32).reshape(-1, 4)
-    unknown = {a["category_id"] for a in annotations} - label_of.keys()
-    problems = [f"{entry['file_name']}: category {c} is not listed" for c in sorted(map(str, unknown))]
+def _unlisted(entry: Json, annotations: Sequence[Json], label_of: dict[Any, int]) -> list[str]:
+    unknown = {annotation["category_id"] for annotation in annotations} - label_of.keys()
+    return [f"{entry['file_name']}: category {c} is not listed" for c in sorted(map(str, unknown))]
+
+
+def _coco_place(file: Path, name: str) -> Path | None:
+    folders = (file.parent, file.parent / "images", file.parent.parent / "images")
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _coco_image(place: Path, entry: Json, boxes: Floats, labels: Sequence[int], um_per_px: float) -> Labelled:
+    return Labelled(
+        file=place,
+        boxes=boxes,
+        labels=np.array(labels, dtype=np.int64),
+        slide=str(entry.get("slide", entry["file_name"])),
+        um_per_px=float(entry.get("um_per_px", um_per_px)),
+        group=str(entry.get("group", "")),
+    )
+
+
+def _checked(name: str, place: Path | None, boxes: Floats) -> list[str]:
+    """What is wrong with an image and its boxes; its own size counts, not the one that was written down."""
     if place is None:
-        problems.append(f"{entry['file_name']} is listed but not there")
-    problems += _outside(entry["file_name"], boxes, int(entry["width"]), int(entry["height"]))
-    labels = np.array([label_of.get(a["category_id"], 0) for a in annotations], dtype=np.int64)
-    return _CocoImage(place, boxes, labels, problems)
+        return [f"{name} is listed but not there"]
+    try:
+        height, width = read_pixels(place).shape[:2]
+    except DataError:
+        return [f"{name} is not a readable image"]
+    return _outside(name, boxes, width, height)
 
 
 def _outside(name: str, boxes: Floats, width: int, height: int) -> list[str]:
     ends = boxes[:, :2] + boxes[:, 2:]
     beyond = (boxes[:, :2] < -1).any(axis=1) | (ends > np.array([width, height]) + 1).any(axis=1)
     bad = beyond | (boxes[:, 2:] <= 0).any(axis=1) | ~np.isfinite(boxes).all(axis=1)
-    return [f"{name}: {int(bad.sum())} boxes are empty or lie outside the image"] if bad.any() else []
+    n = int(bad.sum())
+    said = "1 box is empty or lies" if n == 1 else f"{n} boxes are empty or lie"
+    return [f"{name}: {said} outside the image of {width} × {height} px"] if n else []
 
 
 def _pairs_with_geojson(path: Path) -> list[tuple[Path, Path]]:
@@ -200,24 +291,25 @@ def _pairs_with_geojson(path: Path) -> list[tuple[Path, Path]]:
     return [(images[file.stem], file) for file in sorted(path.glob("*.geojson")) if file.stem in images]
 
 
-def _from_geojson(path: Path, pairs: Sequence[tuple[Path, Path]]) -> DataSet:
+def _from_geojson(path: Path, pairs: Sequence[tuple[Path, Path]]) -> Read:
     read = [(image, _features(file)) for image, file in pairs]
     names = sorted({name for _, features in read for name, _ in features})
     images: list[Labelled] = []
     problems: list[str] = []
     for file, features in read:
         boxes = np.array([box for _, box in features], dtype=np.float32).reshape(-1, 4)
-        height, width = read_pixels(file).shape[:2]
-        problems += _outside(file.name, boxes, width, height)
+        problems += _checked(file.name, file, boxes)
         labels = np.array([names.index(name) for name, _ in features], dtype=np.int64)
         images.append(Labelled(file, boxes, labels, file.stem, 0.0))
-    _refuse(path, problems)
-    return DataSet(path, Kind.FIELDS, tuple(cell_class(name) for name in names), tuple(images))
+    return DataSet(path, Kind.FIELDS, tuple(cell_class(name) for name in names), tuple(images)), problems
 
 
 def _features(file: Path) -> list[tuple[str, tuple[float, float, float, float]]]:
     """(class name, box) of every QuPath object that has a classification."""
-    body = json.loads(file.read_text())
+    try:
+        body = json.loads(file.read_text())
+    except ValueError as error:
+        raise DataError(str(file), [f"is no GeoJSON: {error}"]) from error
     features = body["features"] if isinstance(body, dict) else body
     found = []
     for feature in features:
@@ -236,8 +328,3 @@ def _points(coordinates: Any) -> list[list[float]]:
     if coordinates and isinstance(coordinates[0], (int, float)):
         return [coordinates[:2]]
     return [point for part in coordinates for point in _points(part)]
-
-
-def _refuse(path: Path, problems: Sequence[str]) -> None:
-    if problems:
-        raise DataError(str(path), problems)

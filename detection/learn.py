@@ -7,28 +7,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.assess import Figures, Seen, assess, look
+from detection.assess import Assessment, assess
+from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
 from detection.crops import PATCH_PX, zoom_of
 from detection.detections import Image
 from detection.evaluation import Numbers, matched, platt
+from detection.figures import Figures
 from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
 from detection.model_card import Statement, model_card
 from detection.package import Calibration, DetectorPackage, Extension, PackageConfig, Transform
+from detection.seen import Seen, look, too_coarse
 from detection.targets import NONE, Cells, cut
 from detection.training import ARCHITECTURE, Progress, TrainSettings, fit, read_example, split
 from detection.writing import Trained, write_package
 
 CROP_STEPS = 1500
-HIT_IOU = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """A package on disk and its figures on held-out images."""
+    """A package on disk and how it did on held-out images, with the command that made it."""
 
     package: DetectorPackage
-    figures: Figures
+    assessment: Assessment
+    command: str
     training_images: int
     held_out_images: int
 
@@ -44,9 +47,9 @@ def train_package(
     """Train on the images of a folder, from random weights or going on from those of ``start``.
 
     Raises:
-        DataError: where the folder's labels are not in order.
+        DataError: where the folder's labels are not in order, or images too coarse.
     """
-    data = read_data(data_path)
+    data = read_data(data_path, lambda read: too_coarse(read, settings.spacing_um_px))
     if data.kind is Kind.CROPS:
         settings = settings.model_copy(update={"steps": min(settings.steps, CROP_STEPS)})
     kept, held = split(data, settings)
@@ -55,10 +58,11 @@ def train_package(
     trained = Trained(_config(data, settings, statement), weights)
     test_image = _self_test_image(held or kept, data, settings)
     trained = _calibrated(trained, data, held, test_image, progress)
-    figures = assess(trained.opened(test_image), data, held, progress) if held else Figures(n={"images": 0})
-    card = model_card(trained.config, data.counts(), figures, statement.command)
+    nothing = Assessment(Figures(n={"images": 0}))
+    assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
+    card = model_card(trained.config, data.counts(), assessment.figures, statement.command)
     package = write_package(trained, test_image, card, out)
-    return Learnt(package, figures, len(kept), len(held))
+    return Learnt(package, assessment, statement.command, len(kept), len(held))
 
 
 def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> PackageConfig:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from detection.assess import Figures
 from detection.classes import CellClass, is_known
+from detection.figures import Figures
+from detection.intervals import Interval
 from detection.package import PackageConfig
 
 INTENDED_USE = "Not for diagnosis. Supports the people who sign out a slide and never replaces them."
@@ -44,6 +45,8 @@ def model_card(config: PackageConfig, counts: Mapping[str, int], figures: Figure
             "",
             "## Figures on held-out images (chosen by slide, never shown in training)",
             "",
+            "95 % intervals in brackets. `rackscan train` leaves curves and the worst failures in MODEL_CARD.html.",
+            "",
             *_figure_lines(figures),
             "",
             "## Limits",
@@ -63,19 +66,36 @@ def _class_row(entry: CellClass, counts: Mapping[str, int]) -> str:
 
 
 def _figure_lines(figures: Figures) -> list[str]:
-    lines = [f"- images: {figures.n}"]
-    if figures.cell.ap50 is not None:
-        lines.append(f"- average precision at IoU 0.5, abnormal cells: {figures.cell.ap50:.3f}")
-    if figures.cell.ap50_any is not None:
-        lines.append(f"- average precision at IoU 0.5, any labelled object: {figures.cell.ap50_any:.3f}")
+    cell, slide, crop = figures.cell, figures.slide, figures.crop
+    lines = [f"- {name}: {number}" for name, number in figures.n.items()]
+    named = (
+        ("average precision at IoU 0.5, abnormal cells", cell.ap50, cell.ap50_ci95),
+        ("average precision at IoU 0.5, any labelled object", cell.ap50_any, None),
+        *(
+            (f"abnormal cells found at {r} false per mm²", v, cell.froc_ci95.get(r))
+            for r, v in cell.froc.items()
+        ),
+        ("expected calibration error of P(abnormal), boxes", cell.calibration.error, None),
+        ("area under the ROC curve of whole slides", slide.auc, slide.auc_ci95),
+        ("balanced accuracy of crops", crop.balanced_accuracy, crop.balanced_accuracy_ci95),
+        (
+            "area under the ROC curve of crops, abnormal against the others",
+            crop.auc_abnormal,
+            crop.auc_abnormal_ci95,
+        ),
+        *(
+            (f"control that knows no cells: {c.name}, AUC", c.auc, c.auc_ci95)
+            for c in slide.controls + crop.controls
+        ),
+    )
     lines += [
-        f"- abnormal cells found at {rate} false per mm²: {found:.2f}"
-        for rate, found in figures.cell.froc.items()
+        f"- {name}: {with_interval(value, interval)}" for name, value, interval in named if value is not None
     ]
-    if figures.slide.auc is not None:
-        lines.append(
-            f"- area under the ROC curve of whole images: {figures.slide.auc:.3f}, {figures.slide.auc_ci95}"
-        )
-    if figures.crop.balanced_accuracy is not None:
-        lines.append(f"- balanced accuracy of crops: {figures.crop.balanced_accuracy:.3f}")
-    return lines
+    return lines + [f"- Note: {note}" for note in (*slide.notes, *cell.notes, *crop.notes)]
+
+
+def with_interval(value: float | None, interval: Interval | None) -> str:
+    """``0.912 (0.850 to 0.961)``, a dash where there is no figure."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"

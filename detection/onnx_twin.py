@@ -5,17 +5,21 @@ give the same bytes.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detection.detections import Floats
-from detection.package import Network
+from detection.package import Network, SecondLook
 
 OPSET = 17
 IR_VERSION = 9
 NORM_EPSILON = 1e-5
+SPREAD_FLOOR = 1e-4
+HALVINGS = 3
 
 
 class _Graph:
@@ -25,7 +29,16 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def conv(self, layer: str, source: str, weight: Floats, bias: Floats, stride: int, dilation: int) -> str:
+    def conv(
+        self,
+        layer: str,
+        source: str,
+        weight: Floats,
+        bias: Floats,
+        stride: int,
+        dilation: int,
+        groups: int = 1,
+    ) -> str:
         """A convolution that keeps the size but for its stride."""
         self.initializers.append(numpy_helper.from_array(weight, f"{layer}.weight"))
         self.initializers.append(numpy_helper.from_array(bias, f"{layer}.bias"))
@@ -40,13 +53,35 @@ class _Graph:
                 strides=[stride, stride],
                 dilations=[dilation, dilation],
                 pads=[dilation * (kernel // 2)] * 4,
+                group=groups,
             )
         )
         return layer
 
-    def op(self, kind: str, sources: list[str], name: str) -> str:
+    def conv_norm(
+        self, weights: Mapping[str, Floats], layer: str, source: str, stride: int = 1, dilation: int = 1
+    ) -> str:
+        """A ``ConvNorm``: what it makes is never negative."""
+        weight, bias = _folded(weights, layer)
+        groups = weight.shape[0] if weight.shape[1] == 1 else 1
+        return self.op(
+            "Relu", [self.conv(layer, source, weight, bias, stride, dilation, groups)], f"{layer}.relu"
+        )
+
+    def constant(self, name: str, values: "Floats | NDArray[np.int64]") -> str:
+        """Some numbers by name."""
+        self.initializers.append(numpy_helper.from_array(values, name))
+        return name
+
+    def floor(self) -> str:
+        """What keeps a root away from zero."""
+        if not any(made.name == "floor" for made in self.initializers):
+            self.constant("floor", np.array(SPREAD_FLOOR, np.float32))
+        return "floor"
+
+    def op(self, kind: str, sources: list[str], name: str, **attributes: Any) -> str:
         """A node without weights."""
-        self.nodes.append(helper.make_node(kind, sources, [name], name=name))
+        self.nodes.append(helper.make_node(kind, sources, [name], name=name, **attributes))
         return name
 
 
@@ -64,24 +99,81 @@ def _folded(weights: Mapping[str, Floats], layer: str) -> tuple[Floats, Floats]:
 
 def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
     """The ONNX file of a ``cellnet-s8``; input ``density`` (n, 3, h, w), output ``maps`` (n, 5 + k, h/8, w/8)."""
-    graph, value = _Graph(), "density"
+    graph = _Graph()
+    *_, features = _trunk(graph, weights, network)
+    graph.conv("maps", features, weights["head.weight"], weights["head.bias"], 1, 1)
+    outputs = weights["head.weight"].shape[0]
+    return _model(graph, "cellnet-s8", ["n", 3, "h", "w"], ("maps", ["n", outputs, "h8", "w8"]))
+
+
+def cropnet_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
+    """The ONNX file of a second look; input ``density`` (n, 3, p, p), output ``logits`` (n, k + 1)."""
+    graph, found = _Graph(), list[str]()
+    for index, level in enumerate(_trunk(graph, weights, look.network)):
+        found += _statistics(graph, level, look.patch_px >> min(index + 1, HALVINGS), f"statistics.{index}")
+    features = graph.op("Concat", found, "features", axis=1)
+    weight, bias = _folded_head(weights)
+    graph.constant("head.weight", np.ascontiguousarray(weight.T))
+    graph.constant("head.bias", bias)
+    graph.op("Add", [graph.op("MatMul", [features, "head.weight"], "head"), "head.bias"], "logits")
+    given: list[int | str] = ["n", 3, look.patch_px, look.patch_px]
+    return _model(graph, "cropnet", given, ("logits", ["n", len(bias)]))
+
+
+def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> list[str]:
+    """See ``architectures.Trunk``: the values of its levels."""
+    levels = ["density"]
     for index in range(len(network.channels)):
-        layer = f"stem.{index}"
-        value = graph.op("Relu", [graph.conv(layer, value, *_folded(weights, layer), 2, 1)], f"{layer}.relu")
+        levels.append(graph.conv_norm(weights, f"stem.{index}", levels[-1], stride=2))
     for index, dilation in enumerate(network.dilations):
         layer = f"blocks.{index}"
-        branch = graph.op(
-            "Relu", [graph.conv(layer, value, *_folded(weights, layer), 1, dilation)], f"{layer}.relu"
-        )
-        value = graph.op("Add", [value, branch], f"{layer}.sum")
-    graph.conv("maps", value, weights["head.weight"], weights["head.bias"], 1, 1)
-    return _model(graph, weights["head.weight"].shape[0])
+        if network.separable:
+            branch = graph.conv_norm(weights, f"{layer}.0", levels[-1], dilation=dilation)
+            branch = graph.conv_norm(weights, f"{layer}.1", branch)
+        else:
+            branch = graph.conv_norm(weights, layer, levels[-1], dilation=dilation)
+        levels.append(graph.op("Add", [levels[-1], branch], f"{layer}.sum"))
+    return levels[1:]
 
 
-def _model(graph: _Graph, outputs: int) -> bytes:
-    given = helper.make_tensor_value_info("density", TensorProto.FLOAT, ["n", 3, "h", "w"])
-    answer = helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["n", outputs, "h8", "w8"])
-    body = helper.make_graph(graph.nodes, "cellnet-s8", [given], [answer], graph.initializers)
+def _statistics(graph: _Graph, maps: str, side: int, name: str) -> list[str]:
+    """See ``architectures.CropNet``: mean, spread and maximum of ``side`` × ``side`` maps, and of their middle."""
+    quarter = side // 4
+    bounds = {"from": [quarter, quarter], "to": [side - quarter, side - quarter], "axes": [2, 3]}
+    places = [graph.constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()]
+    middle = graph.op("Slice", [maps, *places], f"{name}.middle")
+    mean = graph.op("ReduceMean", [maps], f"{name}.mean", axes=[2, 3], keepdims=0)
+    squares = graph.op("Mul", [maps, maps], f"{name}.squares")
+    power = graph.op("ReduceMean", [squares], f"{name}.power", axes=[2, 3], keepdims=0)
+    variance = graph.op("Sub", [power, graph.op("Mul", [mean, mean], f"{name}.mean2")], f"{name}.variance")
+    floored = graph.op(
+        "Add", [graph.op("Relu", [variance], f"{name}.positive"), graph.floor()], f"{name}.floored"
+    )
+    return [
+        mean,
+        graph.op("Sqrt", [floored], f"{name}.spread"),
+        graph.op("ReduceMax", [maps], f"{name}.most", axes=[2, 3], keepdims=0),
+        graph.op("ReduceMean", [middle], f"{name}.middle_mean", axes=[2, 3], keepdims=0),
+        graph.op("ReduceMax", [middle], f"{name}.middle_most", axes=[2, 3], keepdims=0),
+    ]
+
+
+def _folded_head(weights: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+    """Weight and bias of the linear layer with the batch norm before it."""
+    norm = {
+        part: weights[f"norm.{part}"].astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    }
+    gain = norm["weight"] / np.sqrt(norm["running_var"] + NORM_EPSILON)
+    linear = weights["head.weight"].astype(np.float64)
+    bias = weights["head.bias"] + linear @ (norm["bias"] - norm["running_mean"] * gain)
+    return (linear * gain).astype(np.float32), bias.astype(np.float32)
+
+
+def _model(graph: _Graph, name: str, given: list[int | str], answer: tuple[str, list[int | str]]) -> bytes:
+    inputs = [helper.make_tensor_value_info("density", TensorProto.FLOAT, given)]
+    outputs = [helper.make_tensor_value_info(answer[0], TensorProto.FLOAT, answer[1])]
+    body = helper.make_graph(graph.nodes, name, inputs, outputs, graph.initializers)
     model = helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="rackscan"
     )

@@ -1,7 +1,7 @@
 """What is a detector package on disk, and can the one at hand be trusted?
 
-A folder: ``config.json`` (a superset of the WSInfer 1.0 model format), ``model.safetensors``, its ONNX twin, a
-self-test image with the detections expected on it, and a model card. Pickles are never opened.
+A folder: ``config.json`` (a superset of the WSInfer 1.0 model format), ``model.safetensors``, an ONNX twin of each of
+its one or two networks, a self-test image with the detections expected on it, a model card. Pickles are never opened.
 """
 
 import hashlib
@@ -23,10 +23,13 @@ from detection.errors import PackageError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TWIN = "model.onnx"
+SECOND_TWIN = "second.onnx"
+SECOND_PREFIX = "second."
+STATISTICS = 5
 SELF_TEST_IMAGE = "self_test.png"
 SELF_TEST = "self_test.json"
 CARD = "MODEL_CARD.md"
-HASHED = (WEIGHTS, TWIN, SELF_TEST_IMAGE, SELF_TEST)
+_ALWAYS_HASHED = (WEIGHTS, TWIN, SELF_TEST_IMAGE, SELF_TEST)
 PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz"})
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,11 +52,45 @@ class Calibration(BaseModel):
 
 
 class Network(BaseModel):
-    """The numbers that build the named architecture."""
+    """The numbers that build the named architecture; ``separable`` blocks cost a sixth of full ones."""
 
     model_config = _STRICT
     channels: tuple[int, int, int] = (16, 32, 64)
     dilations: tuple[int, ...] = (1, 2, 4, 2)
+    separable: bool = False
+
+    @property
+    def statistics(self) -> int:
+        """How many numbers describe a patch to the second look: five a channel of every level."""
+        return STATISTICS * (sum(self.channels) + len(self.dilations) * self.channels[2])
+
+
+class SecondCalibration(BaseModel):
+    """P(abnormal) = sigmoid(second × logit(second look) + first × logit(first look) + offset)."""
+
+    model_config = _STRICT
+    second: float = Field(default=1.0, ge=0)
+    first: float = Field(default=0.0, ge=0)
+    offset: float = 0.0
+
+
+class SecondLook(BaseModel):
+    """A classifier that looks at suspicious candidates once more, each alone in the middle of a patch.
+
+    Attributes:
+        class_names: its outputs in their order; each is a class of the package. One output more says "none of them".
+        network: its trunk.
+        patch_px: side of the patch, px at the package's scale.
+        floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
+        calibration: how both looks become one probability.
+    """
+
+    model_config = _STRICT
+    class_names: tuple[str, ...] = Field(min_length=2)
+    network: Network = Network(channels=(24, 48, 96), dilations=(1, 1, 1, 1))
+    patch_px: int = Field(default=96, ge=32, le=512, multiple_of=8)
+    floor: float = Field(default=0.02, ge=0, lt=1)
+    calibration: SecondCalibration = SecondCalibration()
 
 
 class Extension(BaseModel):
@@ -66,6 +103,7 @@ class Extension(BaseModel):
     classes: tuple[CellClass, ...] = Field(min_length=1)
     network: Network = Network()
     calibration: Calibration = Calibration()
+    second_look: SecondLook | None = None
     candidate_floor: float = Field(default=0.08, gt=0, lt=1)
     cell_floor: float = Field(default=0.3, gt=0, lt=1)
     provenance: str
@@ -93,7 +131,15 @@ class PackageConfig(BaseModel):
         names = tuple(entry.name for entry in self.rackscan.classes)
         if names != self.class_names or len(names) != self.num_classes or len(set(names)) != len(names):
             raise ValueError("class_names, num_classes and rackscan.classes do not say the same classes")
+        second = self.rackscan.second_look
+        if second is not None and not set(second.class_names) <= set(names):
+            raise ValueError("rackscan.second_look names classes that the package does not have")
         return self
+
+    @property
+    def hashed(self) -> tuple[str, ...]:
+        """The files whose hashes it lists."""
+        return _ALWAYS_HASHED if self.rackscan.second_look is None else (*_ALWAYS_HASHED, SECOND_TWIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +151,7 @@ class DetectorPackage:
         config: what it is and was made from.
         weights: the arrays of ``model.safetensors``, float32, by name.
         twin: the bytes of the ONNX file.
+        second_twin: those of the second look's; None without one.
         self_test_image: (h, w, 3) uint8 RGB at the package's own scale.
         self_test: what a detector must find on it.
         hash: sha256 over the names and hashes of all files, hexadecimal.
@@ -117,6 +164,7 @@ class DetectorPackage:
     self_test_image: Image
     self_test: Detections
     hash: str
+    second_twin: bytes | None = None
 
     @property
     def classes(self) -> tuple[CellClass, ...]:
@@ -144,7 +192,8 @@ class DetectorPackage:
             raise PackageError(str(path), problems)
         image, expected = _read_self_test(path)
         twin = (path / TWIN).read_bytes()
-        return cls(path, config, weights, twin, image, expected, package_hash(path))
+        second = (path / SECOND_TWIN).read_bytes() if config.rackscan.second_look else None
+        return cls(path, config, weights, twin, image, expected, package_hash(path, config), second)
 
 
 def sha256_of(file: Path) -> str:
@@ -152,9 +201,9 @@ def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def package_hash(path: Path) -> str:
+def package_hash(path: Path, config: PackageConfig) -> str:
     """The identity of a package: sha256 over the sorted ``name:sha256`` lines of config and hashed files."""
-    lines = sorted(f"{name}:{sha256_of(path / name)}\n" for name in (CONFIG, *HASHED))
+    lines = sorted(f"{name}:{sha256_of(path / name)}\n" for name in (CONFIG, *config.hashed))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -180,11 +229,12 @@ def _read_config(path: Path) -> tuple[PackageConfig | None, list[str]]:
 
 
 def _wrong_hashes(path: Path, config: PackageConfig | None) -> list[str]:
-    missing = [f"{name} is missing" for name in HASHED if not (path / name).is_file()]
+    hashed = _ALWAYS_HASHED if config is None else config.hashed
+    missing = [f"{name} is missing" for name in hashed if not (path / name).is_file()]
     if config is None:
         return missing
     listed = config.rackscan.sha256
-    unlisted = [f"{CONFIG} has no sha256 of {name}" for name in HASHED if name not in listed]
+    unlisted = [f"{CONFIG} has no sha256 of {name}" for name in hashed if name not in listed]
     wrong = [
         f"{name} is not the file that {CONFIG} was written for (sha256 differs)"
         for name, expected in listed.items()

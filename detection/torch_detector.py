@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from detection.architectures import ARCHITECTURES, build, device_here
+from detection.architectures import ARCHITECTURES, CropNet, build, device_here
 from detection.detections import Detections, Floats, Image
 from detection.detector import find
 from detection.errors import PackageError
-from detection.package import WEIGHTS, DetectorPackage
+from detection.package import SECOND_PREFIX, WEIGHTS, DetectorPackage
+from detection.second_look import batches
 
 BATCH = 4
 
@@ -21,6 +22,8 @@ class TorchDetector:
         self._package = package
         self._device = device or device_here()
         self._network = _network(package).to(self._device).eval()
+        look = package.config.rackscan.second_look
+        self._second = None if look is None else _second(package, CropNet(look)).to(self._device).eval()
 
     @property
     def package(self) -> DetectorPackage:
@@ -34,25 +37,35 @@ class TorchDetector:
 
     def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
         """See :meth:`detection.detector.Detector.detect`."""
-        return [find(self._maps, self._package, image, um_per_px) for image in images]
+        return [find(self, self._package, image, um_per_px) for image in images]
 
-    def _maps(self, densities: Sequence[Floats]) -> list[Floats]:
+    def maps(self, densities: Sequence[Floats]) -> list[Floats]:
+        """See :class:`detection.detector.Networks`."""
         size = BATCH if self._device.type == "cuda" else 1
         answers: list[Floats] = []
         for start in range(0, len(densities), size):
             answers += self._batch(densities[start : start + size], size)
         return answers
 
+    def second(self, patches: Floats) -> Floats:
+        """See :class:`detection.detector.Networks`."""
+        if self._second is None:
+            raise PackageError(str(self._package.path), ["it has no second look"])
+        answers = [self._run(self._second, batch)[:count] for batch, count in batches(patches)]
+        return np.concatenate(answers)
+
     def _batch(self, densities: Sequence[Floats], size: int) -> list[Floats]:
         batch = np.zeros((size, *densities[0].shape), np.float32)
         batch[: len(densities)] = densities
+        return list(self._run(self._network, batch)[: len(densities)])
+
+    def _run(self, network: torch.nn.Module, batch: Floats) -> Floats:
         given = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
         with (
             torch.inference_mode(),
             torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
         ):
-            maps = self._network(given).float().cpu().numpy()
-        return [np.asarray(answer) for answer in maps[: len(densities)]]
+            return np.asarray(network(given).float().cpu().numpy(), dtype=np.float32)
 
 
 def _network(package: DetectorPackage) -> torch.nn.Module:
@@ -61,12 +74,25 @@ def _network(package: DetectorPackage) -> torch.nn.Module:
         known = ", ".join(ARCHITECTURES)
         raise PackageError(str(package.path), [f"architecture {config.architecture} is not one of {known}"])
     network = build(config.architecture, config.rackscan.network, config.num_classes)
+    first = {name: values for name, values in package.weights.items() if not name.startswith(SECOND_PREFIX)}
+    return _filled(package, network, first)
+
+
+def _second(package: DetectorPackage, network: CropNet) -> torch.nn.Module:
+    own = {
+        name.removeprefix(SECOND_PREFIX): values
+        for name, values in package.weights.items()
+        if name.startswith(SECOND_PREFIX)
+    }
+    return _filled(package, network, own)
+
+
+def _filled(
+    package: DetectorPackage, network: torch.nn.Module, weights: dict[str, Floats]
+) -> torch.nn.Module:
     try:
-        network.load_state_dict(
-            {name: torch.from_numpy(values.copy()) for name, values in package.weights.items()}
-        )
+        network.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in weights.items()})
     except RuntimeError as error:
-        raise PackageError(
-            str(package.path), [f"{WEIGHTS} does not fit {config.architecture}: {error}"]
-        ) from error
+        architecture = package.config.architecture
+        raise PackageError(str(package.path), [f"{WEIGHTS} does not fit {architecture}: {error}"]) from error
     return network

@@ -10,11 +10,12 @@ from safetensors.numpy import save
 
 from detection.detections import Detections, Floats, Image
 from detection.onnx_detector import OnnxDetector
-from detection.onnx_twin import cellnet_twin
+from detection.onnx_twin import cellnet_twin, cropnet_twin
 from detection.package import (
     CARD,
     CONFIG,
-    HASHED,
+    SECOND_PREFIX,
+    SECOND_TWIN,
     SELF_TEST,
     SELF_TEST_IMAGE,
     TWIN,
@@ -35,10 +36,22 @@ class Trained:
     def opened(self, image: Image) -> OnnxDetector:
         """A detector on the CPU, without any file; ``image`` stands in as self-test image."""
         twin = cellnet_twin(self.weights, self.config.rackscan.network)
+        nothing = Detections.none()
         package = DetectorPackage(
-            Path("unsaved"), self.config, self.weights, twin, image, Detections.none(), ""
+            Path("unsaved"), self.config, self.weights, twin, image, nothing, "", self._second_twin()
         )
         return OnnxDetector(package)
+
+    def _second_twin(self) -> bytes | None:
+        look = self.config.rackscan.second_look
+        if look is None:
+            return None
+        own = {
+            name.removeprefix(SECOND_PREFIX): values
+            for name, values in self.weights.items()
+            if name.startswith(SECOND_PREFIX)
+        }
+        return cropnet_twin(own, look)
 
 
 def write_package(trained: Trained, self_test_image: Image, card: str, out: Path) -> DetectorPackage:
@@ -55,6 +68,8 @@ def write_package(trained: Trained, self_test_image: Image, card: str, out: Path
     (expected,) = detector.detect([self_test_image], trained.config.spacing_um_px)
     (out / WEIGHTS).write_bytes(_saved(trained.weights))
     (out / TWIN).write_bytes(detector.package.twin)
+    if detector.package.second_twin is not None:
+        (out / SECOND_TWIN).write_bytes(detector.package.second_twin)
     _write_png(out / SELF_TEST_IMAGE, self_test_image)
     (out / SELF_TEST).write_text(json.dumps(expected.to_json()))
     (out / CARD).write_text(card)
@@ -68,7 +83,7 @@ def _saved(weights: dict[str, Floats]) -> bytes:
 
 
 def _with_hashes(config: PackageConfig, folder: Path) -> PackageConfig:
-    hashes = {name: sha256_of(folder / name) for name in HASHED}
+    hashes = {name: sha256_of(folder / name) for name in config.hashed}
     return config.model_copy(update={"rackscan": config.rackscan.model_copy(update={"sha256": hashes})})
 
 

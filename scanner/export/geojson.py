@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scanner.model.events import Json
 from scanner.pipeline.findings import Findings
-from scanner.storage.atomic import write_atomic
+from scanner.storage.atomic import RESUME, write_atomic
 
 MOST = 2_000
 NAMESPACE = uuid.UUID("5c0c6c9e-6c0b-5d7e-9a55-5f6b7e2f3a10")
@@ -32,13 +32,14 @@ def feature_collection(findings: Findings, slide_id: str) -> dict[str, Json]:
     }
 
 
-def write_geojson(path: Path, findings: Findings, slide_id: str) -> None:
-    """``findings.geojson``, in one step.
+def write_geojson(path: Path, findings: Findings, slide_id: str, then: str = RESUME) -> None:
+    """``findings.geojson``, in one step; ``then`` as for ``scanner.storage.atomic.replacing``.
 
     Raises:
         RackscanError: the disk is full or read-only.
     """
-    write_atomic(path, json.dumps(feature_collection(findings, slide_id), separators=(",", ":")))
+    text = json.dumps(feature_collection(findings, slide_id), separators=(",", ":"))
+    write_atomic(path, text, then)
 
 
 def _feature(findings: Findings, index: int, first_id: int) -> dict[str, Json]:

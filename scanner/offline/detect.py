@@ -16,7 +16,7 @@ from scanner.export.geojson import write_geojson
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Space
 from scanner.pipeline.findings import Findings, from_merged
-from scanner.storage.atomic import write_atomic
+from scanner.storage.atomic import AGAIN, write_atomic
 from scanner.storage.images import StoredImage, open_image
 from scanner.storage.tables import findings_table, write_table
 
@@ -60,10 +60,10 @@ def detect(
     """
     _refuse_occupied(out)
     with closing(open_image(image)) as picture:
-        scale = _scale_of(picture, image, um_per_px)
-        reader = _opened(Path(detector) if detector else default_package())
-        said = _refuse_too_coarse(scale, reader, image)
-        found = _look(picture, scale, reader, progress or _silent)
+        scale = scale_of(picture, image, um_per_px)
+        reader = opened(detector)
+        said = refuse_too_coarse(scale, reader, image)
+        found = look(picture, scale, reader, progress or _silent)
     result = DetectResult(
         image=str(image),
         um_per_px=scale,
@@ -75,7 +75,8 @@ def detect(
         cells=found.cells,
         slide_score=found.slide_score,
     )
-    _write(out, image.name, found, result)
+    write_findings(out, image.name, found, AGAIN)
+    write_atomic(out / "found.json", result.model_dump_json(indent=1) + "\n", AGAIN)
     return result
 
 
@@ -88,21 +89,28 @@ def _refuse_occupied(out: Path) -> None:
         raise BadInput.one("is not an empty folder", "choose another --out", file=str(out))
 
 
-def _scale_of(picture: StoredImage, image: Path, given: float | None) -> float:
+def scale_of(picture: StoredImage, image: Path, given: float | None) -> float:
+    """``given``, else what the image says; BadInput where neither does."""
     scale = given or picture.um_per_px
     if scale is None:
         raise BadInput.one("does not say its µm per pixel", "give --um-per-px", file=str(image))
     return scale
 
 
-def _opened(path: Path) -> Detector:
+def opened(package: str | None) -> Detector:
+    """The detector in the folder ``package``, else the shipped one.
+
+    Raises:
+        BadInput: it is no usable package.
+    """
     try:
-        return open_detector(path)
+        return open_detector(Path(package) if package else default_package())
     except PackageError as error:
         raise BadInput.one(str(error), "give the folder of a detector package", file=error.path) from error
 
 
-def _refuse_too_coarse(um_per_px: float, detector: Detector, image: Path) -> str:
+def refuse_too_coarse(um_per_px: float, detector: Detector, image: Path) -> str:
+    """How the image is brought to the detector's scale, in words; BadInput where its cells would be missed."""
     try:
         return Scale.between(um_per_px, detector.package.config.spacing_um_px).said
     except ImageRefused as error:
@@ -122,7 +130,12 @@ def _tiles(picture: StoredImage) -> Iterator[_Tile]:
     return (_Tile(number, patch) for number, patch in enumerate(patches))
 
 
-def _look(picture: StoredImage, um_per_px: float, detector: Detector, progress: Progress) -> Findings:
+def look(picture: StoredImage, um_per_px: float, detector: Detector, progress: Progress) -> Findings:
+    """What the detector finds, a tile at a time: memory does not grow with the image.
+
+    Raises:
+        ImageRefused: its pixels are neither gray nor RGB.
+    """
     seen: list[TileDetections] = []
     tiles = list(_tiles(picture))
     for tile in tiles:
@@ -136,8 +149,11 @@ def _look(picture: StoredImage, um_per_px: float, detector: Detector, progress: 
     return from_merged(merge(seen), package.classes, package.config.rackscan.cell_floor, to_slide)
 
 
-def _write(out: Path, name: str, found: Findings, result: DetectResult) -> None:
+def write_findings(out: Path, name: str, found: Findings, then: str) -> None:
+    """``findings.parquet`` and ``findings.geojson`` of an image called ``name``; ``out`` is made where it is absent.
+
+    ``then`` tells what a disk that refused means: see ``scanner.storage.atomic``.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_table(out / "findings.parquet", findings_table(found.columns(name)))
-    write_geojson(out / "findings.geojson", found, name)
-    write_atomic(out / "found.json", result.model_dump_json(indent=1) + "\n")
+    write_table(out / "findings.parquet", findings_table(found.columns(name)), then)
+    write_geojson(out / "findings.geojson", found, name, then)

@@ -9,9 +9,11 @@ from detection.model_card import Statement
 from detection.package import DetectorPackage
 from scanner.errors import BadInput, Problem
 from scanner.model.base import Value
+from scanner.offline.evaluate_page import write_evaluation_page
 
 Progress = Callable[[int, int, str], None]
 GENTLE_RATE = 1.5e-3
+PAGE = "MODEL_CARD.html"
 
 
 class TrainResult(Value):
@@ -62,12 +64,20 @@ def train(
     except DataError as error:
         problems = [Problem(text, "correct the labels", file=error.path) for text in error.problems]
         raise BadInput(problems) from error
+    write_evaluation_page(
+        out / PAGE,
+        "Model card",
+        learnt.package,
+        learnt.assessment,
+        f"{learnt.held_out_images} images of {data.name} that were held out of training, chosen by slide",
+        learnt.command,
+    )
     return TrainResult(
         package=str(out),
         hash=learnt.package.hash,
         training_images=learnt.training_images,
         held_out_images=learnt.held_out_images,
-        figures=learnt.figures.model_dump(mode="json"),
+        figures=learnt.assessment.figures.model_dump(mode="json"),
     )
 
 

@@ -271,10 +271,11 @@ def _states(tiles: TileRows) -> tuple[State, ...]:
 def _cards(findings: FindingRows, store: PyramidStore, most: int) -> tuple[Card, ...]:
     w, h = store.sizes[0]
     found = crops(findings, partial(seen, store, 0), w, h, most)
-    return tuple(_card(findings, crop, um_per_px(store)) for crop in found)
+    return tuple(card(findings, crop, um_per_px(store)) for crop in found)
 
 
-def _card(findings: FindingRows, crop: Crop, um: float) -> Card:
+def card(findings: FindingRows, crop: Crop, um: float) -> Card:
+    """A finding with its picture, ``um`` micrometres a pixel."""
     i, width_um = crop.index, crop.side_px * um
     bar_um = scale_bar_um(width_um)
     return Card(

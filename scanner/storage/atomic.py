@@ -22,6 +22,7 @@ def is_temporary(path: Path) -> bool:
 
 
 RESUME = "everything acknowledged before is kept; {mend}, then run `rackscan resume`"
+SAME_COMMAND = "what was read before is kept; {mend}, then give the same command again"
 AGAIN = "nothing was left behind; {mend}, then run the command again"
 
 
@@ -29,7 +30,7 @@ AGAIN = "nothing was left behind; {mend}, then run the command again"
 def replacing(path: Path, then: str = RESUME) -> Iterator[Path]:
     """A name to write to; when the block ends well it becomes ``path``, else it is removed.
 
-    ``then`` tells what a disk that refused means to whoever asked for the file: ``RESUME`` or ``AGAIN``.
+    ``then`` tells what a disk that refused means to whoever asked: ``RESUME``, ``AGAIN`` or ``SAME_COMMAND``.
 
     Raises:
         RackscanError: the disk is full, read-only or gone; ``path`` is as it was before.
@@ -44,9 +45,9 @@ def replacing(path: Path, then: str = RESUME) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Give ``path`` this content (text as UTF-8) in one step."""
-    with replacing(path) as temporary:
+def write_atomic(path: Path, data: bytes | str, then: str = RESUME) -> None:
+    """Give ``path`` this content (text as UTF-8) in one step; ``then`` as for ``replacing``."""
+    with replacing(path, then) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 

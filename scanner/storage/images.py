@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
@@ -19,6 +21,9 @@ FLAT = frozenset({".png", ".jpg", ".jpeg"})
 KNOWN = "give an SVS, TIFF, PNG, JPEG or OME-Zarr image"
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 PLAUSIBLE_UM = (0.02, 20.0)
+CUT_SHORT = "is cut short: part of its pixels is missing"
+JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+"""A decoder fills what is missing of a JPEG with gray and says nothing."""
 
 
 class StoredImage(Protocol):
@@ -71,7 +76,13 @@ class FlatImage:
     """A PNG or JPEG, in memory; it says nothing about its scale."""
 
     def __init__(self, path: Path) -> None:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        try:
+            stored = path.read_bytes()
+        except OSError as error:
+            raise BadInput.one(f"cannot be read: {error.strerror}", KNOWN, file=str(path)) from error
+        if stored.startswith(JPEG_BEGINS) and stored.rfind(JPEG_ENDS) < stored.rfind(JPEG_PIXELS):
+            raise BadInput.one(CUT_SHORT, "copy it again from where it came", file=str(path))
+        pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR) if stored else None
         if pixels is None:
             raise BadInput.one("is not a readable image", KNOWN, file=str(path))
         self._pixels = np.asarray(pixels, dtype=np.uint8)[:, :, ::-1]
@@ -95,6 +106,11 @@ class ZarrImage:
         self.width_px, self.height_px = spec.width_px, spec.height_px
         self.um_per_px: float | None = spec.um_per_px
 
+    @property
+    def complete(self) -> bool:
+        """Was everything written that its scan had planned?"""
+        return self._store.facts.get("complete") is True
+
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
         block = self._store.read(0, y, x, h, w, self._store.spec.middle)
@@ -110,15 +126,16 @@ class TiffImage:
     def __init__(self, path: Path) -> None:
         try:
             self._file = tifffile.TiffFile(path)
-            page = self._file.series[0].levels[0].pages[0]
-        except (tifffile.TiffFileError, IndexError, OSError) as error:
+        except (tifffile.TiffFileError, OSError) as error:
             raise BadInput.one(f"is not a readable TIFF: {error}", KNOWN, file=str(path)) from error
-        if not isinstance(page, tifffile.TiffPage) or page.dtype not in (np.uint8, np.uint16):
-            raise BadInput.one("holds something else than 8 or 16 bit pixels", KNOWN, file=str(path))
-        self._page = page
-        self.width_px, self.height_px = page.imagewidth, page.imagelength
-        self.um_per_px = _tiff_scale(self._file, page)
-        self._whole: Pixels | None = None if page.is_tiled else _pixels(page.asarray())
+        with ExitStack() as unless_good:
+            unless_good.callback(self._file.close)
+            page = _largest_page(self._file, path)
+            self._page = page
+            self.width_px, self.height_px = page.imagewidth, page.imagelength
+            self.um_per_px = _tiff_scale(self._file, page)
+            self._whole: Pixels | None = None if page.is_tiled else _pixels(page.asarray())
+            unless_good.pop_all()
 
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
@@ -151,6 +168,23 @@ class TiffImage:
             if decoded is None
             else np.asarray(decoded[0] if decoded.shape[-1] > 1 else decoded[0, :, :, 0])
         )
+
+
+def _largest_page(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
+    try:
+        page = file.series[0].levels[0].pages[0]
+    except (tifffile.TiffFileError, IndexError, OSError) as error:
+        raise BadInput.one(f"is not a readable TIFF: {error}", KNOWN, file=str(path)) from error
+    if not isinstance(page, tifffile.TiffPage) or page.dtype not in (np.uint8, np.uint16):
+        raise BadInput.one("holds something else than 8 or 16 bit pixels", KNOWN, file=str(path))
+    if any(offset + count > file.filehandle.size for offset, count in _pieces(page)):
+        raise BadInput.one(CUT_SHORT, "copy it again from where it came", file=str(path))
+    return page
+
+
+def _pieces(page: tifffile.TiffPage) -> Iterator[tuple[int, int]]:
+    """(offset, bytes) of every tile or strip."""
+    return zip(page.dataoffsets, page.databytecounts, strict=False)
 
 
 def _pixels(array: Any) -> Pixels:

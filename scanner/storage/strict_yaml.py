@@ -66,7 +66,11 @@ def read_document(file: Path) -> Document:
     Raises:
         BadInput: with every problem: no such file, not text, broken YAML, a key twice, anchors, tags.
     """
-    text = _text(file)
+    return parse_document(_text(file), file)
+
+
+def parse_document(text: str, file: Path) -> Document:
+    """One YAML mapping from the text that ``file`` held; raises as ``read_document`` does."""
     try:
         events = list(yaml.parse(text, Loader=yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scanner.errors import DamagedRun
 from scanner.model.events import Json, Kind
 from scanner.model.plan import Plan, PlannedTile, Skipped
-from scanner.storage.atomic import replacing
+from scanner.storage.atomic import RESUME, replacing
 from scanner.storage.facts import (
     PlacedFact,
     TileFact,
@@ -116,13 +116,13 @@ def findings_table(columns: Mapping[str, ArrayLike | Sequence[str]]) -> pa.Table
     return pa.Table.from_arrays(arrays, schema=FINDING_COLUMNS)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table as Parquet in one step.
+def write_table(path: Path, table: pa.Table, then: str = RESUME) -> None:
+    """Write a table as Parquet in one step; ``then`` as for ``replacing``.
 
     Raises:
         RackscanError: the disk is full or read-only.
     """
-    with replacing(path) as temporary:
+    with replacing(path, then) as temporary:
         pq.write_table(table, temporary)
 
 

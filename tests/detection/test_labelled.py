@@ -91,3 +91,63 @@ def test_an_unknown_class_counts_as_abnormal_to_be_safe() -> None:
     assert cell_class("asc_us").name == "ASC-US"
     assert cell_class("nilm").role is Role.SQUAMOUS
     assert cell_class("candida").role is Role.OTHER
+
+
+def test_every_problem_of_a_folder_is_told_at_once(tmp_path: Path) -> None:
+    _coco(tmp_path, [70, 5, 20, 10], category=9)
+    body = json.loads((tmp_path / "boxes.json").read_text())
+    body["images"].append({"id": 8, "file_name": "b.png", "width": 80, "height": 60})
+    body["categories"].append({"id": 2, "name": "lsil"})
+    (tmp_path / "boxes.json").write_text(json.dumps(body))
+    with pytest.raises(DataError) as refused:
+        read_data(tmp_path, lambda data: [f"{len(data.images)} image read"])
+    assert refused.value.problems == (
+        "a.png: category 9 is not listed",
+        "a.png: 1 box is empty or lies outside the image of 80 × 60 px",
+        "b.png is listed but not there",
+        "class LSIL has no example",
+        "1 image read",
+    )
+
+
+def test_boxes_are_held_against_the_image_and_not_against_what_the_file_says(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10])
+    body = json.loads((tmp_path / "boxes.json").read_text())
+    body["images"][0] |= {"width": 8, "height": 6, "group": "lab 1"}
+    (tmp_path / "boxes.json").write_text(json.dumps(body))
+    assert read_data(tmp_path).images[0].group == "lab 1"
+    _image(tmp_path / "images" / "a.png", height=12, width=12)
+    with pytest.raises(DataError, match="outside the image of 12 × 12 px"):
+        read_data(tmp_path)
+
+
+def test_unreadable_crops_are_named_all(tmp_path: Path) -> None:
+    _image(tmp_path / "hsil" / "1.png")
+    for name in ("2.png", "3.png"):
+        (tmp_path / "hsil" / name).write_bytes(b"x")
+    with pytest.raises(DataError) as refused:
+        read_data(tmp_path)
+    assert refused.value.problems == (
+        "hsil/2.png is not a readable image",
+        "hsil/3.png is not a readable image",
+    )
+
+
+def test_a_coco_file_that_lacks_what_it_must_say_is_refused_with_the_places(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10])
+    body = json.loads((tmp_path / "boxes.json").read_text())
+    body["info"]["um_per_px"] = "fine"
+    del body["images"][0]["file_name"]
+    del body["categories"][0]["id"]
+    (tmp_path / "boxes.json").write_text(json.dumps(body))
+    with pytest.raises(DataError) as refused:
+        read_data(tmp_path)
+    said = [problem.split(": ")[1] for problem in refused.value.problems]
+    assert said == ["info.um_per_px", "images.0.file_name", "categories.0.id"]
+
+
+def test_a_broken_geojson_is_refused_by_name(tmp_path: Path) -> None:
+    _image(tmp_path / "f.png")
+    (tmp_path / "f.geojson").write_text("{")
+    with pytest.raises(DataError, match=r"f\.geojson: is no GeoJSON"):
+        read_data(tmp_path)

@@ -66,7 +66,7 @@ def test_training_learns_to_find_and_tell_apart_what_it_was_shown(scenes: Path, 
     assert said[59][:2] == (60, 60)
     assert learnt.held_out_images > 0
     data = read_data(scenes)
-    figures = assess(detector, data, data.images, lambda *_: None)
+    figures = assess(detector, data, data.images, lambda *_: None).figures
     assert figures.cell.ap50_any is not None
     assert figures.cell.ap50_any > 0.6
     assert figures.cell.ap50 is not None
@@ -97,7 +97,7 @@ def test_crops_of_any_size_can_be_learnt_and_evaluated(tmp_path: Path) -> None:
     settings = SMALL.model_copy(update={"steps": 80, "patch_px": 128})
     train_package(tmp_path / "crops", tmp_path / "p", settings, Statement("t", "crops"), lambda *_: None)
     data = read_data(tmp_path / "crops")
-    figures = assess(open_detector(tmp_path / "p", "onnx"), data, data.images, lambda *_: None)
+    figures = assess(open_detector(tmp_path / "p", "onnx"), data, data.images, lambda *_: None).figures
     assert figures.crop.balanced_accuracy is not None
     assert figures.crop.balanced_accuracy > 0.8
     assert figures.crop.auc_abnormal is not None

@@ -4,7 +4,15 @@ import numpy as np
 
 from detection.classes import cell_class
 from detection.detections import Floats
-from detection.package import Extension, Network, PackageConfig, Transform
+from detection.package import (
+    SECOND_PREFIX,
+    Extension,
+    Network,
+    PackageConfig,
+    SecondCalibration,
+    SecondLook,
+    Transform,
+)
 from detection.writing import Trained
 
 NAMES = ("HSIL", "LSIL", "NILM", "leucocyte")
@@ -43,11 +51,46 @@ def untrained(seed: int = 1, names: tuple[str, ...] = NAMES) -> Trained:
     return Trained(config, weights)
 
 
-def _layer(rng: np.random.Generator, name: str, inputs: int, outputs: int) -> dict[str, Floats]:
+def seen_twice(seed: int = 1) -> Trained:
+    """The same with separable blocks and a second look at nearly every candidate."""
+    once = untrained(seed)
+    rng = np.random.default_rng((seed, 2))
+    look = SecondLook(
+        class_names=("HSIL", "LSIL", "NILM"),
+        network=Network(channels=(4, 8, 8), dilations=(1, 2)),
+        patch_px=64,
+        floor=0.001,
+        calibration=SecondCalibration(second=0.8, first=0.3, offset=-0.5),
+    )
+    weights = {name: values for name, values in once.weights.items() if not name.startswith("blocks.")}
+    for index in range(2):
+        weights |= _layer(rng, f"blocks.{index}.0", 1, 16) | _layer(
+            rng, f"blocks.{index}.1", 16, 16, kernel=1
+        )
+    second = _layer(rng, "stem.0", 3, 4) | _layer(rng, "stem.1", 4, 8) | _layer(rng, "stem.2", 8, 8)
+    second |= _layer(rng, "blocks.0", 8, 8) | _layer(rng, "blocks.1", 8, 8)
+    wide = look.network.statistics
+    second |= {
+        "norm.weight": rng.uniform(0.5, 1.5, wide).astype(np.float32),
+        "norm.bias": rng.normal(0, 0.1, wide).astype(np.float32),
+        "norm.running_mean": rng.normal(0, 0.1, wide).astype(np.float32),
+        "norm.running_var": rng.uniform(0.5, 1.5, wide).astype(np.float32),
+        "head.weight": rng.normal(0, 0.1, (4, wide)).astype(np.float32),
+        "head.bias": rng.normal(0, 0.1, 4).astype(np.float32),
+    }
+    weights |= {SECOND_PREFIX + name: values for name, values in second.items()}
+    network = once.config.rackscan.network.model_copy(update={"separable": True})
+    extension = once.config.rackscan.model_copy(update={"second_look": look, "network": network})
+    return Trained(once.config.model_copy(update={"rackscan": extension}), weights)
+
+
+def _layer(
+    rng: np.random.Generator, name: str, inputs: int, outputs: int, kernel: int = 3
+) -> dict[str, Floats]:
     return {
-        f"{name}.0.weight": rng.normal(0, (2 / (9 * inputs)) ** 0.5, (outputs, inputs, 3, 3)).astype(
-            np.float32
-        ),
+        f"{name}.0.weight": rng.normal(
+            0, (2 / (kernel**2 * inputs)) ** 0.5, (outputs, inputs, kernel, kernel)
+        ).astype(np.float32),
         f"{name}.1.weight": rng.uniform(0.5, 1.5, outputs).astype(np.float32),
         f"{name}.1.bias": rng.normal(0, 0.1, outputs).astype(np.float32),
         f"{name}.1.running_mean": rng.normal(0, 0.1, outputs).astype(np.float32),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from scanner import cli
+from scanner.cli import scans
 from scanner.errors import BadInput
 from scanner.model.extras import missing_extra
 from scanner.model.report import Outcome, RunResult, SlideResult, Verdict
@@ -26,6 +27,7 @@ COMMANDS = [
     "detect",
     "train",
     "evaluate",
+    "detector",
     "points",
     "view",
 ]
@@ -139,7 +141,7 @@ EXCLUDED = slide(Outcome.DONE, Verdict.NEGATIVE_EXCLUDED)
     ],
 )
 def test_only_excluded_slides_and_empty_slots_need_nobody(slides: list[SlideResult], person: bool) -> None:
-    assert cli.needs_a_person(RunResult(run="A", slides=tuple(slides))) is person
+    assert scans.needs_a_person(RunResult(run="A", slides=tuple(slides))) is person
 
 
 def test_a_missing_extra_is_named_with_its_command() -> None:

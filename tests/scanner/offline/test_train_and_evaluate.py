@@ -39,6 +39,20 @@ def test_a_package_is_trained_and_evaluated_on_crops(crops: Path, tmp_path: Path
     assert set(figures) == {"slide", "cell", "crop", "n"}
 
 
+def test_a_package_carries_its_card_as_a_page_that_is_no_part_of_its_identity(
+    crops: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="the extra 'torch' is not installed")
+    result = train(crops, tmp_path / "mine", seed=3, steps=2)
+    page = tmp_path / "mine" / "MODEL_CARD.html"
+    text = page.read_text(encoding="utf-8")
+    assert "Model card: mine" in text
+    assert f"{result.held_out_images} images of {crops.name} that were held out of training" in text
+    assert result.hash in text
+    page.unlink()
+    assert DetectorPackage.load(tmp_path / "mine").hash == result.hash
+
+
 def test_training_refuses_an_occupied_folder_and_keeps_it(crops: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
     with pytest.raises(BadInput, match="not an empty folder"):

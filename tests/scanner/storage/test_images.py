@@ -78,3 +78,22 @@ def test_an_ome_zarr_that_a_scan_wrote_is_read_with_its_scale(tmp_path: Path) ->
     with closing(open_image(tmp_path / "a.ome.zarr")) as image:
         assert (image.width_px, image.height_px, image.um_per_px) == (200, 300, 0.5)
         assert np.array_equal(image.read(30, 50, 150, 220), RGB[50:270, 30:180])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "tiled.tif", "strips.tif"])
+@pytest.mark.parametrize("kept", [0.6, 0.999])
+def test_an_image_that_is_cut_short_is_refused_and_not_filled_up(
+    tmp_path: Path, name: str, kept: float
+) -> None:
+    file = tmp_path / name
+    if name.endswith(".tif"):
+        tile = (64, 64) if name.startswith("tiled") else None
+        tifffile.imwrite(file, RGB, tile=tile, photometric="rgb", compression="jpeg")
+    else:
+        cv2.imwrite(str(file), RGB)
+    with closing(open_image(file)) as image:
+        assert (image.width_px, image.height_px) == (200, 300)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(BadInput, match=r"cut short|not a readable"):
+        open_image(file)

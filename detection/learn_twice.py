@@ -1,0 +1,84 @@
+"""How does a package with one network get a second look? Trained on what the first one found, then both are weighed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.calibrating import of_two_looks
+from detection.classes import Role, indices
+from detection.detections import Detections, Image
+from detection.evaluation import matched
+from detection.package import SECOND_PREFIX, Calibration, Extension, SecondCalibration, SecondLook
+from detection.second_training import PatchSampler, SecondSettings, fit_second, suspects
+from detection.training import Example, Progress
+from detection.writing import Trained
+
+HIT_IOU = 0.3
+AS_IT_IS = Calibration()
+SECOND_ONLY = SecondCalibration(second=1.0, first=0.0, offset=0.0)
+LEAST_HITS = 5
+Numbers = NDArray[np.float64]
+
+
+def with_second_look(
+    trained: Trained,
+    look: SecondLook,
+    training: Sequence[Example],
+    held: Sequence[Example],
+    settings: SecondSettings,
+    seed: int,
+    progress: Progress,
+) -> Trained:
+    """``trained`` with a second network, whose say was weighed on ``held``."""
+    once = _changed(trained, calibration=AS_IT_IS, second_look=None)
+    found = _found(once, training, progress, "looking at what to look at twice")
+    given = suspects(found, training, len(look.class_names), look.floor)
+    sampler = PatchSampler(training, given, look, settings, seed)
+    weights = fit_second(sampler, look, settings, seed, dict(trained.weights), progress)
+    both = trained.weights | {SECOND_PREFIX + name: values for name, values in weights.items()}
+    judged = look.model_copy(update={"calibration": SECOND_ONLY})
+    twice = _changed(Trained(trained.config, both), second_look=judged)
+    weighed = look.model_copy(update={"calibration": _weighed(once, twice, held, look, progress)})
+    return _changed(Trained(trained.config, both), second_look=weighed)
+
+
+def _changed(trained: Trained, **update: object) -> Trained:
+    extension: Extension = trained.config.rackscan.model_copy(update=update)
+    return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
+
+
+def _found(trained: Trained, examples: Sequence[Example], progress: Progress, what: str) -> list[Detections]:
+    detector = trained.opened(_no_image())
+    answers = []
+    for number, example in enumerate(examples):
+        answers += detector.detect([example.image], example.zoom * trained.config.spacing_um_px)
+        progress(number + 1, len(examples), what)
+    return answers
+
+
+def _weighed(
+    once: Trained, twice: Trained, held: Sequence[Example], look: SecondLook, progress: Progress
+) -> SecondCalibration:
+    """The weights of both looks from held-out images; the prior's where they hold too few abnormal cells."""
+    abnormal = indices(once.config.rackscan.classes, Role.ABNORMAL)
+    first = _found(once, held, progress, "weighing the first look")
+    second = _found(twice, held, progress, "weighing the second look")
+    rows: list[tuple[float, float, bool]] = []
+    for one, two, example in zip(first, second, held, strict=True):
+        truth = example.cells.boxes[np.isin(example.cells.labels, abnormal)]
+        hit = matched(two.boxes, two.abnormal, truth, HIT_IOU)
+        before = {box.tobytes(): float(chance) for box, chance in zip(one.boxes, one.abnormal, strict=True)}
+        rows += [
+            (before[box.tobytes()], float(chance), bool(true))
+            for box, chance, true in zip(two.boxes, two.abnormal, hit, strict=True)
+            if before.get(box.tobytes(), 0.0) >= look.floor
+        ]
+    truth_of = np.array([true for _, _, true in rows], bool)
+    if min(truth_of.sum(), (~truth_of).sum()) < LEAST_HITS:
+        return SecondCalibration()
+    return of_two_looks(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), truth_of)
+
+
+def _no_image() -> Image:
+    return np.zeros((8, 8, 3), np.uint8)

@@ -1,0 +1,168 @@
+"""What did a detector say about labelled images, as they are or changed on purpose?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.appearance import Appearance, appearance
+from detection.classes import CellClass, plain
+from detection.crops import class_shares, crop_density
+from detection.detections import Detections, Floats, Image
+from detection.detector import Detector, Scale
+from detection.errors import DataError, ImageRefused
+from detection.evaluation import Numbers
+from detection.labelled import DataSet, Kind, Labelled, read_pixels
+from detection.onnx_detector import OnnxDetector
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """How images are changed: pixel values times ``light``, clipped as a camera does; cells ``size`` times as large."""
+
+    name: str
+    light: float = 1.0
+    size: float = 1.0
+
+    def lit(self, image: Image) -> Image:
+        """The image under that light."""
+        return image if self.light == 1.0 else (image * self.light).clip(0, 255).astype(np.uint8)
+
+
+AS_IT_IS = Strain("as it is")
+STRAINS = (
+    Strain("white level × 0.85", light=0.85),
+    Strain("white level × 1.15", light=1.15),
+    Strain("scale − 10 %", size=0.9),
+    Strain("scale + 10 %", size=1.1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One field: what was found and what is true, (m,) and (n,) arrays; ``area_mm2`` at the image's scale."""
+
+    file: Path
+    slide: str
+    group: str
+    found: Detections
+    truth: Floats
+    labels: NDArray[np.int64]
+    area_mm2: float
+    looks: Appearance
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCrops:
+    """n crops: ``shares`` (n, k) probabilities of the package's classes, ``truth`` (n,) their true class."""
+
+    files: tuple[Path, ...]
+    shares: Numbers
+    truth: NDArray[np.int64]
+    looks: tuple[Appearance, ...]
+
+
+def class_map(data: DataSet, classes: Sequence[CellClass]) -> NDArray[np.int64]:
+    """(k,) the package's index of each class of the data.
+
+    Raises:
+        DataError: naming every class that the package does not know.
+    """
+    known = {plain(entry.name): index for index, entry in enumerate(classes)}
+    missing = unknown_classes(data, classes)
+    if missing:
+        raise DataError(str(data.path), missing)
+    return np.array([known[plain(entry.name)] for entry in data.classes], dtype=np.int64)
+
+
+def unknown_classes(data: DataSet, classes: Sequence[CellClass]) -> list[str]:
+    """A problem for each class of the data that the package does not know."""
+    known = {plain(entry.name) for entry in classes}
+    names = ", ".join(entry.name for entry in classes)
+    return [
+        f"class {entry.name} is unknown to the package, which knows {names}"
+        for entry in data.classes
+        if plain(entry.name) not in known
+    ]
+
+
+def too_coarse(data: DataSet, package_um_per_px: float) -> list[str]:
+    """A problem for each field whose scale the detector would refuse."""
+    if data.kind is Kind.CROPS:
+        return []
+    problems = []
+    for entry in data.images:
+        try:
+            Scale.between(entry.um_per_px or data.um_per_px, package_um_per_px)
+        except ImageRefused as error:
+            problems.append(f"{entry.file.name}: {error}")
+    return problems
+
+
+def look(
+    detector: Detector,
+    data: DataSet,
+    images: Sequence[Labelled],
+    progress: Progress,
+    strain: Strain = AS_IT_IS,
+) -> list[Seen]:
+    """The detector's answers on fields, boxes clipped to the image like the labelled ones.
+
+    Raises:
+        DataError: where the data have classes that the package does not know.
+        ImageRefused: where a field is too coarse, perhaps only under the strain.
+    """
+    to_package = class_map(data, detector.package.classes)
+    seen = []
+    for number, entry in enumerate(images):
+        image = read_pixels(entry.file)
+        scale = entry.um_per_px or data.um_per_px
+        (found,) = detector.detect([strain.lit(image)], scale * strain.size)
+        area = image.shape[0] * image.shape[1] * scale**2 / 1e6
+        labels = to_package[entry.labels]
+        looks = appearance(image)
+        clipped = _clipped(found, image)
+        seen.append(Seen(entry.file, entry.slide, entry.group, clipped, entry.boxes, labels, area, looks))
+        progress(number + 1, len(images), _what(strain))
+    return seen
+
+
+def look_at_crops(
+    detector: Detector,
+    data: DataSet,
+    images: Sequence[Labelled],
+    progress: Progress,
+    strain: Strain = AS_IT_IS,
+) -> SeenCrops:
+    """The class probabilities of crops.
+
+    Raises:
+        DataError: where the data have classes that the package does not know.
+    """
+    to_package = class_map(data, detector.package.classes)
+    cpu = OnnxDetector(detector.package)
+    shares, looks = [], []
+    for number, entry in enumerate(images):
+        image = read_pixels(entry.file)
+        (maps,) = cpu.maps([crop_density(strain.lit(image), strain.size)])
+        shares.append(class_shares(maps))
+        looks.append(appearance(image))
+        progress(number + 1, len(images), _what(strain))
+    truth = to_package[np.array([int(entry.labels[0]) for entry in images])]
+    return SeenCrops(tuple(entry.file for entry in images), np.stack(shares), truth, tuple(looks))
+
+
+def _what(strain: Strain) -> str:
+    return "evaluating" if strain is AS_IT_IS else f"evaluating, {strain.name}"
+
+
+def _clipped(found: Detections, image: Image) -> Detections:
+    high = np.array([image.shape[1], image.shape[0]], np.float32)
+    low = np.clip(found.boxes[:, :2], 0, high)
+    ends = np.clip(found.boxes[:, :2] + found.boxes[:, 2:], 0, high)
+    boxes = np.hstack([low, ends - low])
+    return Detections.rounded(boxes, found.classes, found.scores, found.abnormal, found.abnormal_classes)

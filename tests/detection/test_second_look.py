@@ -1,0 +1,116 @@
+"""Is a candidate's second look the same wherever and with whomever it is looked at, and does it count?"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection.decoding import Candidates
+from detection.detections import Detections
+from detection.detector import open_detector
+from detection.errors import PackageError
+from detection.onnx_detector import OnnxDetector
+from detection.package import DetectorPackage, SecondLook
+from detection.second_look import BATCH, MOST_PER_IMAGE, batches, chosen, patches
+from tests.detection.untrained import field
+
+
+def _candidates(raw: list[float]) -> Candidates:
+    """With these P(abnormal): classes are HSIL, LSIL, NILM, leucocyte."""
+    shares = np.zeros((len(raw), 4))
+    shares[:, 0] = raw
+    shares[:, 2] = 1 - shares[:, 0]
+    boxes = np.tile([10.0, 10.0, 20.0, 20.0], (len(raw), 1))
+    return Candidates(boxes, np.ones(len(raw)), shares)
+
+
+def test_a_package_with_two_networks_is_read_as_it_was_written(package_of_two: DetectorPackage) -> None:
+    assert package_of_two.second_twin is not None
+    assert open_detector(package_of_two.path, "onnx").package.hash == package_of_two.hash
+
+
+def test_a_second_network_that_is_missing_or_changed_is_refused(
+    package_of_two: DetectorPackage, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(package_of_two.path, tmp_path / "copy"))
+    (copy / "second.onnx").write_bytes(b"")
+    with pytest.raises(PackageError, match=r"second\.onnx is not the file"):
+        DetectorPackage.load(copy)
+    (copy / "second.onnx").unlink()
+    with pytest.raises(PackageError, match=r"second\.onnx is missing"):
+        DetectorPackage.load(copy)
+
+
+def test_torch_and_onnx_agree(package_of_two: DetectorPackage) -> None:
+    pytest.importorskip("torch", reason="the extra 'torch' is not installed")
+    from detection.torch_detector import TorchDetector
+
+    image = field(512, 512, 9)
+    (a,), (b,) = (
+        OnnxDetector(package_of_two).detect([image], 0.5),
+        TorchDetector(package_of_two).detect([image], 0.5),
+    )
+    assert len(a) == len(b) > 10
+    assert np.abs(a.boxes - b.boxes).max() <= 1
+    assert np.abs(a.abnormal - b.abnormal).max() <= 1e-3
+    assert len(np.unique(a.abnormal)) > 5
+
+
+def test_the_second_look_changes_the_verdict_on_a_cell(package_of_two: DetectorPackage) -> None:
+    extension = package_of_two.config.rackscan
+    alone = extension.model_copy(update={"second_look": None})
+    config = package_of_two.config.model_copy(update={"rackscan": alone})
+    once = DetectorPackage(
+        package_of_two.path,
+        config,
+        package_of_two.weights,
+        package_of_two.twin,
+        field(64, 64),
+        Detections.none(),
+        "",
+    )
+    image = field(512, 512, 9)
+    (twice,), (single,) = (
+        OnnxDetector(package_of_two).detect([image], 0.5),
+        OnnxDetector(once).detect([image], 0.5),
+    )
+    assert (twice.boxes == single.boxes).all()
+    assert np.abs(twice.abnormal - single.abnormal).max() > 0.01
+
+
+def test_only_suspicious_candidates_are_looked_at_again(package_of_two: DetectorPackage) -> None:
+    extension = package_of_two.config.rackscan
+    assert chosen(_candidates([0.0, 0.5, 0.0009, 0.001]), extension).tolist() == [1, 3]
+
+
+def test_a_crowd_is_looked_at_from_the_most_suspicious_down(package_of_two: DetectorPackage) -> None:
+    raw = np.random.default_rng(1).uniform(0.01, 1, 3 * MOST_PER_IMAGE)
+    picked = chosen(_candidates(raw.tolist()), package_of_two.config.rackscan)
+    assert len(picked) == MOST_PER_IMAGE
+    assert (np.diff(picked) > 0).all()
+    assert raw[picked].min() >= np.sort(raw)[-MOST_PER_IMAGE]
+
+
+def test_a_patch_is_the_picture_around_the_middle_and_mirrored_at_the_edge() -> None:
+    look = SecondLook(class_names=("HSIL", "NILM"), patch_px=32)
+    density = np.random.default_rng(2).random((3, 80, 100)).astype(np.float32)
+    inside, corner = patches(density, np.array([[40.0, 30.0, 20.0, 20.0], [-4.0, -4.0, 8.0, 8.0]]), look)
+    assert (inside == density[:, 24:56, 34:66]).all()
+    wide = np.pad(density, ((0, 0), (16, 16), (16, 16)), mode="reflect")
+    assert (corner == wide[:, :32, :32]).all()
+
+
+def test_a_cell_gets_the_same_second_look_in_any_company(package_of_two: DetectorPackage) -> None:
+    detector = OnnxDetector(package_of_two)
+    given = np.random.default_rng(3).random((3 * BATCH + 3, 3, 64, 64)).astype(np.float32)
+    together = detector.second(given)
+    assert (together == np.concatenate([detector.second(one[None]) for one in given])).all()
+    assert [count for _, count in batches(given)] == [BATCH, BATCH, BATCH, 3]
+
+
+def test_classes_of_the_second_look_must_be_the_packages(package_of_two: DetectorPackage) -> None:
+    config = package_of_two.config.model_dump()
+    config["rackscan"]["second_look"]["class_names"] = ("HSIL", "unicorn")
+    with pytest.raises(ValueError, match="does not have"):
+        type(package_of_two.config).model_validate(config)
