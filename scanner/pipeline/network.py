@@ -137,8 +137,8 @@ def _least_squares(
     weight = np.concatenate([ties.weight * trust, soft.weight])
     miss = (at[end] - at[start] - offset) * weight[:, None]
     pulls = [np.bincount(node, miss[:, axis], len(at)) for axis in (0, 1) for node in (start, end)]
-    force = np.column_stack([pulls[0] - pulls[1], pulls[2] - pulls[3]])[free]
-    force += stage.weight * (stage.said - at[free])
+    tied = np.column_stack([pulls[0] - pulls[1], pulls[2] - pulls[3]])[free]
+    force = tied + stage.weight * (stage.said - at[free])
     coupling = stage.weight * stage.design
     stiffness = _stiffness(start, end, weight, free, np.cumsum(free) - 1, stage.weight)
     symmetric = {"SymmetricMode": True}  # it is, and positive: half the work of a general matrix

@@ -113,6 +113,13 @@ def test_the_model_learns_the_turn_and_narrows_the_search() -> None:
     assert above.search_px < StagePrior().search_px
 
 
+def test_a_slide_of_one_tile_has_it_where_the_stage_put_it() -> None:
+    placement = Placement((SIDE, SIDE), StagePrior())
+    assert placement.add(7, 0, 0, Point(10.25, 12.0), []) == []
+    (only,) = placement.finish()
+    assert (only.tile, only.x_px, only.y_px, only.held) == (7, 10.25, 12.0, True)
+
+
 def test_a_tile_without_any_match_is_held_where_the_stage_put_it() -> None:
     stage = Stage(5, 5, seed=3)
     placement = new()
