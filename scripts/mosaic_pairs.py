@@ -94,6 +94,7 @@ def _answer(offset: Point, cells: int, rng: np.random.Generator, false_share: fl
 def placed_in_order(grid: PairGrid, rows_later: int | None = 6) -> dict[Cell, Placed]:
     """Where placement puts every tile when they come one by one."""
     placement = Placement((TILE_PX, TILE_PX), UNMEASURED, rows_later)
+    placement.comes(grid.order)
     numbers = {cell: k for k, cell in enumerate(grid.order)}
     found = []
     for cell, number in numbers.items():

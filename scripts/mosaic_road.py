@@ -64,6 +64,7 @@ class Tiles:
 def measure(grid: TileGrid, clock: Clock, tiles: Tiles | None = None) -> tuple[Pairs, dict[int, Placed]]:
     """Every pair, and where placement puts the tiles as they come; nothing is known of the rig."""
     shown, placement = tiles or Tiles(grid), Placement((SIDE_PX, SIDE_PX), UNMEASURED)
+    placement.comes(one.cell for one in grid.taken)
     pairs: Pairs = {}
     placed: list[Placed] = []
     for number, one in enumerate(grid.taken):
@@ -90,6 +91,7 @@ def place(
 ) -> dict[int, Placed]:
     """The same pairs placed again, by another rule or with some of them bent; ``rows_later`` None: all at the end."""
     placement = Placement((SIDE_PX, SIDE_PX), UNMEASURED, rows_later)
+    placement.comes(one.cell for one in grid.taken)
     placed: list[Placed] = []
     for number, one in enumerate(grid.taken):
         known = ((e.other, pairs[e.other, number]) for e in placement.expect(*one.cell, one.said))
@@ -123,6 +125,7 @@ class MosaicRoad:
         )
         self.store = PyramidStore.create(out, spec)
         self.placement = Placement((SIDE_PX, SIDE_PX), UNMEASURED)
+        self.placement.comes(said)
         self.mosaic = Mosaic(Canvas(width, height, 3, np.dtype(np.uint8)), lattice)
         self.pyramid = Pyramid(self.store.sizes, SHARD_PX, 255, self.store)
         beside = range(-3, grid.side + 3)

@@ -92,6 +92,7 @@ class ImageBranch:
     def begin(self, plan: Plan) -> None:
         """A plan whose tiles will come."""
         self._frontier.plan(plan)
+        self._placement.comes((tile.row, tile.col) for tile in plan.tiles)
         self._draw(self._mosaic.void(self._frontier.never()))
 
     def add(self, judged: Judged) -> None:

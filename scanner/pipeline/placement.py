@@ -1,7 +1,7 @@
 """Where does each tile lie in the mosaic, decided once its neighbours have spoken and never changed again?"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,7 +100,15 @@ class Placement:
         self._since = 0
         self._met = -2 * SPREAD_ROWS
         self._islands = Islands()
+        self._coming: set[tuple[int, int]] | None = None
         self.pairs_used = 0
+
+    def comes(self, cells: Iterable[tuple[int, int]]) -> None:
+        """Which cells will hold a tile: one that no other will lie beside need not wait for the next row.
+
+        Without being told, every tile waits for the row behind it or for ``finish``.
+        """
+        self._coming = set(cells)
 
     def expect(self, row: int, col: int, prior: Point) -> list[Expected]:
         """The neighbours to register a tile against before it is added, in a fixed order."""
@@ -129,6 +137,8 @@ class Placement:
         self._nodes[tile] = self._last = node
         self._cells[row, col] = tile
         self._waiting.append(tile)
+        if self._coming is not None:
+            self._coming.discard((row, col))
         used = [*(p for p in pairs if p[1].accepted), *self._vouched_for(pairs)]
         self.pairs_used += len(used)
         for other, pair in used:
@@ -240,12 +250,24 @@ class Placement:
         return {max(waiting, key=lambda island: (waiting.count(island), -island))} if waiting else set()
 
     def _is_passed(self, node: _Node) -> bool:
-        """Have its neighbours spoken: is the scan in the next row and some columns beyond it, or further?"""
+        """Have its neighbours spoken: is the scan in the next row and some columns beyond it, or further?
+
+        Where no tile will come beside it any more, some columns further in its own row.
+        """
         if self._rows_later is None or self._last is None:
             return False
         later, gone = self._last.turn - node.turn, self._last.col - self._row_began
         beyond = (self._last.col - node.col) * (1 if gone > 0 else -1)
-        return later > 1 or (later == 1 and gone != 0 and beyond >= AHEAD)
+        if later == 0:
+            return beyond >= AHEAD and self._is_alone_ahead(node)
+        return later > 1 or (gone != 0 and beyond >= AHEAD)
+
+    def _is_alone_ahead(self, node: _Node) -> bool:
+        """Is no tile to come in any of the eight cells around it?"""
+        if self._coming is None:
+            return False
+        near = ((node.row + down, node.col + right) for down in (-1, 0, 1) for right in (-1, 0, 1))
+        return self._coming.isdisjoint(near)
 
     def _freeze(self, due: list[int], trusted: list[_Tie], habits: FloatArray) -> list[Placed]:
         """Where they were just settled, some waiting tiles stay for good."""

@@ -90,6 +90,22 @@ def test_a_tile_is_frozen_once_and_at_the_latest_six_rows_later() -> None:
     assert len(steps[-1]) <= 2 * 6 + 8
 
 
+def test_the_last_row_is_frozen_while_it_is_taken_where_it_is_known_to_be_the_last() -> None:
+    stage = Stage(5, 30, 3)
+    told, untold = Placement((SIDE, SIDE), StagePrior()), Placement((SIDE, SIDE), StagePrior())
+    told.comes(stage.order)
+    steps, _ = scan(told, stage)
+    assert len(steps[-1]) <= 20
+    assert len(scan(untold, Stage(5, 30, 3))[0][-1]) > 30
+    placed = {p.tile: p for step in steps for p in step}
+    assert len(placed) == 150
+    for tile, (row, col) in enumerate(stage.order):
+        for other, cell in enumerate(stage.order):
+            if cell in {(row, col + 1), (row + 1, col)}:
+                seam = Point(placed[other].x_px - placed[tile].x_px, placed[other].y_px - placed[tile].y_px)
+                assert seam.distance(stage.true[other] - stage.true[tile]) < 0.5
+
+
 def test_the_same_facts_from_a_ledger_give_the_same_places_to_the_last_bit() -> None:
     stage = Stage(7, 6, seed=5, empty=0.3)
     steps, facts = scan(new(), stage)
