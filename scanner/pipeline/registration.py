@@ -20,6 +20,7 @@ Image = NDArray[np.uint8] | NDArray[np.uint16]
 PEAK, ALIGNED, SECOND = 0.45, 0.4, 0.86  # measured on sparse cytology: docs/decisions/0020
 FAINT = 0.33  # a lower peak is chance; between, an answer is only worth what others say of it
 STAINED_PX, STAINED = 1500, 0.9  # a lone cell may speak for an overlap: docs/decisions/0073
+RIVAL_STAINED = 0.5  # a rival peak that aligns no stain is chance
 ONLY_FAINT = "only faint texture matches"
 NOISE_SHARE = (
     0.5  # of the noise's energy in the norms: empty glass scores low, thin overlaps are not punished
@@ -28,6 +29,7 @@ SIGNIFICANCE = 6.0  # a peak must stand this many standard deviations above chan
 GRAIN_PX2 = 9.0  # binned pixels that carry one independent value: thin overlaps are judged by it
 HIGH_PASS_PX = 17
 WIDER = 1.5  # once more and this much further where a good match lies at the edge
+ALIKE = "two shifts match alike"
 AT_EDGE = "the best match lies at the edge of the search"
 THIN_PX = 48  # overlaps thinner than this are not binned
 
@@ -76,10 +78,11 @@ class _Overlap:
 
 @dataclass(frozen=True, slots=True)
 class _Peak:
-    """The best lag (y, x) of a correlation surface in its own pixels, and how it stands out."""
+    """The best lag (y, x) of a correlation surface in its own pixels, how it stands out, and where its rival lies."""
 
     lag: tuple[float, float]
     value: float
+    rival: tuple[int, int]
     second: float
     needed: float
     inside: bool
@@ -247,7 +250,9 @@ def _peak(surface: NDArray[np.float64], count: NDArray[np.int64], lags: list[NDA
     rest[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = 0
     needed = SIGNIFICANCE / float(np.sqrt(count[y, x] / GRAIN_PX2))
     lag = (float(lags[0][y]) + fraction[0], float(lags[1][x]) + fraction[1])
-    return _Peak(lag, value, float(rest.max()), needed, inside)
+    down, right = np.unravel_index(int(rest.argmax()), rest.shape)
+    rival = int(lags[0][down]), int(lags[1][right])
+    return _Peak(lag, value, rival, float(rest.max()), needed, inside)
 
 
 def _vertex(three: NDArray[np.float64]) -> float:
@@ -263,18 +268,30 @@ def _refined(overlap: _Overlap, coarse: _Peak, expected: Point, noise_dn: float)
     fine = refine(overlap.first.fine(), overlap.second.fine(), start, noise_dn)
     moved = max(abs(fine.lag[0] - start[0]), abs(fine.lag[1] - start[1]))
     reason = _verdict(coarse, fine, moved, noise_dn)
+    if reason == ALIKE and _is_the_only_cell(overlap, coarse, fine, noise_dn):
+        reason = ""
     dy = round(expected.y) + fine.lag[0] - overlap.lag[0]
     dx = round(expected.x) + fine.lag[1] - overlap.lag[1]
     return PairMeasurement(dx, dy, fine.sigma_px, coarse.value, fine.ncc, coarse.second, not reason, reason)
 
 
+def _is_the_only_cell(overlap: _Overlap, coarse: _Peak, fine: Refined, noise_dn: float) -> bool:
+    """Does a lone cell lie on itself, and on nothing where the rival peak has it? Then that one is of the noise."""
+    stained_px, likeness = where_stained(fine, noise_dn)
+    if stained_px < STAINED_PX or likeness < STAINED:
+        return False
+    start = (float(coarse.rival[0] * overlap.bin_px), float(coarse.rival[1] * overlap.bin_px))
+    rival = refine(overlap.first.fine(), overlap.second.fine(), start, noise_dn)
+    return where_stained(rival, noise_dn)[1] < RIVAL_STAINED
+
+
 def _verdict(coarse: _Peak, fine: Refined, moved_px: float, noise_dn: float) -> str:
     if moved_px > 3:
         return "the refinement ran away"
-    if coarse.second > SECOND * coarse.value:
-        return "two shifts match alike"
     if fine.sigma_px > 1:
         return "the texture fixes only one direction"
+    if coarse.second > SECOND * coarse.value:
+        return ALIKE
     if coarse.value >= PEAK and fine.ncc >= ALIGNED:
         return ""
     stained_px, likeness = where_stained(fine, noise_dn)

@@ -144,3 +144,14 @@ def test_a_cell_cut_by_the_rim_of_a_long_empty_overlap_is_found_where_enough_of_
     assert answer.accepted == found
     if found:
         assert np.hypot(answer.dx_px - 300, answer.dy_px) < 0.5
+
+
+def test_one_cell_that_fits_two_like_it_is_refused() -> None:
+    """At the rim of a long empty overlap, where either could be the one that the neighbour shows."""
+    rng = np.random.default_rng(6)
+    two, one = (np.full((1000, 400), 230, np.float32) for _ in range(2))
+    for y in (400, 428):
+        cv2.circle(two, (390, y), 13, 150, -1, cv2.LINE_AA)
+    cv2.circle(one, (90, 414), 13, 150, -1, cv2.LINE_AA)
+    first, second = (np.rint(part + rng.normal(0, 2.5, part.shape)).astype(np.uint8) for part in (two, one))
+    assert not register(first, second, Point(300.0, 0.0), 24, 2.5).accepted
