@@ -44,8 +44,8 @@ def train(
         progress: told (steps done, steps in all, what).
         steps: how long to learn from boxes; by default 2,400 steps. Crops are learnt in one.
         statement: what the package says about itself; by default the folders' names.
-        start: a package to go on from: for boxes one with the same network, by default random weights; for crops any, by
-            default the shipped one.
+        start: a package to go on from. For boxes one with the same network, by default random weights; for crops any,
+            by default the shipped one.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
