@@ -36,6 +36,17 @@ def crop_density(image: Image, size: float = 1.0) -> Floats:
     return optical_density(patch, white_level(image))
 
 
+def crop_views(image: Image, side_px: int, size: float = 1.0) -> Floats:
+    """(8, 3, s, s) float32: the crop filling a patch, mirrored beyond its edges, laid down in 8 ways."""
+    nothing = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    centre = (image.shape[1] / 2, image.shape[0] / 2)
+    zoom = side_px / max(image.shape[:2]) * size
+    patch, _ = cut(image, nothing, centre, zoom, NONE, side_px, np.random.default_rng(0))
+    density = optical_density(patch, white_level(image))
+    turned = [np.rot90(density, quarter, (1, 2)) for quarter in range(4)]
+    return np.ascontiguousarray(np.stack([*turned, *(view[:, :, ::-1] for view in turned)]))
+
+
 def class_shares(maps: Floats) -> Numbers:
     """(k,) class probabilities: the votes of the 6 × 6 places in the middle, weighted by their object score."""
     rows, cols = maps.shape[1] // 2, maps.shape[2] // 2

@@ -97,7 +97,10 @@ def told(candidates: Candidates, extension: Extension) -> Detections:
 def told_again(
     candidates: Candidates, extension: Extension, again: NDArray[np.intp], logits: NDArray[np.floating]
 ) -> Detections:
-    """What both looks say together; ``logits`` (n, k + 1) of the second are of the candidates ``again``."""
+    """What both looks say together; ``logits`` (n, k + 1) of the second are of the candidates ``again``.
+
+    Classes that only the first look knows keep its share; the rest is shared out by the second.
+    """
     look = extension.second_look
     if look is None or not len(again):
         return told(candidates, extension)
@@ -105,8 +108,8 @@ def told_again(
     names = [entry.name for entry in extension.classes]
     column = np.array([names.index(name) for name in look.class_names])
     classes = candidates.shares.copy()
-    classes[again] = 0.0
-    classes[np.ix_(again, column)] = shares[:, :-1]
+    among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
+    classes[np.ix_(again, column)] = among * shares[:, :-1]
     raw = candidates.raw(extension)
     abnormal = calibrated(raw, extension.calibration)
     which = [i for i, c in enumerate(column) if extension.classes[c].role is Role.ABNORMAL]

@@ -15,14 +15,20 @@ from detection.detections import Image
 from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
 from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
+from detection.learn_crops import with_crops
 from detection.model_card import Statement, model_card
-from detection.package import Calibration, DetectorPackage, Extension, PackageConfig, Transform
+from detection.package import (
+    Calibration,
+    DetectorPackage,
+    Extension,
+    PackageConfig,
+    Transform,
+    default_package,
+)
 from detection.seen import Seen, look, too_coarse
 from detection.targets import NONE, Cells, cut
-from detection.training import ARCHITECTURE, Progress, TrainSettings, fit, read_example, split
+from detection.training import ARCHITECTURE, Example, Progress, TrainSettings, fit, read_example, split
 from detection.writing import Trained, write_package
-
-CROP_STEPS = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +52,55 @@ def train_package(
 ) -> Learnt:
     """Train on the images of a folder, from random weights or going on from those of ``start``.
 
+    A detector of crops always goes on from one, the shipped one unless said. Its figures are those of the same training
+    without the held-out crops; then it learns from all of them, for a few hundred are few.
+
     Raises:
         DataError: where the folder's labels are not in order, or images too coarse.
     """
     data = read_data(data_path, lambda read: too_coarse(read, settings.spacing_um_px))
-    if data.kind is Kind.CROPS:
-        settings = settings.model_copy(update={"steps": min(settings.steps, CROP_STEPS)})
     kept, held = split(data, settings)
     examples = [read_example(image, data.kind, settings, data.um_per_px) for image in kept]
-    weights = fit(examples, data.classes, data.kind, settings, start, progress)
-    trained = Trained(_config(data, settings, statement), weights)
     test_image = _self_test_image(held or kept, data, settings)
-    trained = _calibrated(trained, data, held, test_image, progress)
+    if data.kind is Kind.CROPS:
+        trained = _taught_by_crops(data, examples, statement, start, progress)
+    else:
+        weights = fit(examples, data.classes, settings, start, progress)
+        trained = Trained(_config(data, settings, statement), weights)
+        trained = _calibrated(trained, data, held, test_image, progress)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
+    if data.kind is Kind.CROPS and held:
+        rest = [read_example(image, data.kind, settings, data.um_per_px) for image in held]
+        trained = _taught_by_crops(data, [*examples, *rest], statement, start, progress)
     card = model_card(trained.config, data.counts(), assessment.figures, statement.command)
     package = write_package(trained, test_image, card, out)
     return Learnt(package, assessment, statement.command, len(kept), len(held))
 
 
+def _taught_by_crops(
+    data: DataSet,
+    examples: Sequence[Example],
+    statement: Statement,
+    start: DetectorPackage | None,
+    progress: Progress,
+) -> Trained:
+    start = start or DetectorPackage.load(default_package())
+    trained = with_crops(start, data.classes, examples, progress)
+    before = start.config.rackscan
+    said = {
+        "provenance": f"{len(examples)} crops, each at one size, taught to the last layer of a second look; else "
+        f"{start.config.name} ({start.hash[:16]}): {before.provenance}",
+        "training_data": f"{statement.training_data}; before: {before.training_data}",
+        "intended_use": statement.intended_use,
+    }
+    extension = trained.config.rackscan.model_copy(update=said)
+    update = {"name": statement.name, "rackscan": extension}
+    return Trained(trained.config.model_copy(update=update), trained.weights)
+
+
 def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> PackageConfig:
     scale = "as stated by the data" if data.scale_known else "assumed, the data do not say it"
-    crops = ", every crop at one size" if data.kind is Kind.CROPS else ""
     return PackageConfig(
         architecture=ARCHITECTURE,
         name=statement.name,
@@ -80,7 +113,7 @@ def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> Pac
             classes=data.classes,
             network=settings.network,
             provenance=f"{settings.steps} steps of {settings.batch} patches, seed {settings.seed}",
-            training_data=f"{statement.training_data}; scale {scale}{crops}",
+            training_data=f"{statement.training_data}; scale {scale}",
             intended_use=statement.intended_use,
             sha256={},
         ),
@@ -100,9 +133,9 @@ def _self_test_image(images: Sequence[Labelled], data: DataSet, settings: TrainS
 def _calibrated(
     trained: Trained, data: DataSet, held: Sequence[Labelled], image: Image, progress: Progress
 ) -> Trained:
-    """With P(abnormal) fitted to how often held-out detections are abnormal cells; crops are left as they are."""
+    """With P(abnormal) fitted to how often held-out detections are abnormal cells."""
     wanted = indices(data.classes, Role.ABNORMAL)
-    if data.kind is Kind.CROPS or not held or not wanted:
+    if not held or not wanted:
         return trained
     raw, truth = _abnormal_hits(look(trained.opened(image), data, held, progress), wanted)
     if truth.all() or not truth.any():

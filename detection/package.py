@@ -83,6 +83,7 @@ class SecondLook(BaseModel):
         patch_px: side of the patch, px at the package's scale.
         floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
         calibration: how both looks become one probability.
+        taught_by_crops: it learnt from crops of single cells, each filling a patch.
     """
 
     model_config = _STRICT
@@ -91,6 +92,7 @@ class SecondLook(BaseModel):
     patch_px: int = Field(default=96, ge=32, le=512, multiple_of=8)
     floor: float = Field(default=0.02, ge=0, lt=1)
     calibration: SecondCalibration = SecondCalibration()
+    taught_by_crops: bool = False
 
 
 class Extension(BaseModel):

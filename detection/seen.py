@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from detection.appearance import Appearance, appearance
 from detection.classes import CellClass, plain
-from detection.crops import class_shares, crop_density
+from detection.crops import class_shares, crop_density, crop_views
+from detection.decoding import softmax
 from detection.detections import Detections, Floats, Image
 from detection.detector import Detector, Scale
 from detection.errors import DataError, ImageRefused
@@ -148,12 +149,24 @@ def look_at_crops(
     shares, looks = [], []
     for number, entry in enumerate(images):
         image = read_pixels(entry.file)
-        (maps,) = cpu.maps([crop_density(strain.lit(image), strain.size)])
-        shares.append(class_shares(maps))
+        shares.append(_crop_shares(cpu, image, strain))
         looks.append(appearance(image))
         progress(number + 1, len(images), _what(strain))
     truth = to_package[np.array([int(entry.labels[0]) for entry in images])]
     return SeenCrops(tuple(entry.file for entry in images), np.stack(shares), truth, tuple(looks))
+
+
+def _crop_shares(detector: OnnxDetector, image: Image, strain: Strain) -> Numbers:
+    """(k,) probabilities of the package's classes: of the look that was taught by crops, else of the first one."""
+    look = detector.package.config.rackscan.second_look
+    if look is None or not look.taught_by_crops:
+        (maps,) = detector.maps([crop_density(strain.lit(image), strain.size)])
+        return class_shares(maps)
+    chances = softmax(detector.second(crop_views(strain.lit(image), look.patch_px, strain.size)))
+    names = list(detector.package.config.class_names)
+    shares = np.zeros(len(names))
+    shares[[names.index(name) for name in look.class_names]] = chances[:, :-1].mean(axis=0)
+    return shares
 
 
 def _what(strain: Strain) -> str:

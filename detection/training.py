@@ -79,10 +79,8 @@ def read_example(labelled: Labelled, kind: Kind, settings: TrainSettings, um_per
 class Sampler:
     """Draws patches: half of them around a cell of a class drawn evenly, half anywhere."""
 
-    def __init__(
-        self, examples: Sequence[Example], kind: Kind, settings: TrainSettings, how: Augmentation
-    ) -> None:
-        self._examples, self._kind, self._settings, self._how = examples, kind, settings, how
+    def __init__(self, examples: Sequence[Example], settings: TrainSettings, how: Augmentation) -> None:
+        self._examples, self._settings, self._how = examples, settings, how
         self._rng = np.random.default_rng((settings.seed, 7))
         self._by_class: dict[int, list[tuple[int, int]]] = {}
         for index, example in enumerate(examples):
@@ -102,11 +100,11 @@ class Sampler:
         return seen(patch, example.white, self._how, self._rng), target(cells, size)
 
     def _centre(self) -> tuple[Example, tuple[float, float]]:
-        if self._kind is Kind.CROPS or self._rng.random() < 0.5:
+        if self._rng.random() < 0.5:
             choices = self._by_class[self._labels[int(self._rng.integers(len(self._labels)))]]
             index, place = choices[int(self._rng.integers(len(choices)))]
             box = self._examples[index].cells.boxes[place]
-            spread = 8.0 if self._kind is Kind.CROPS else self._settings.patch_px / 3
+            spread = self._settings.patch_px / 3
             shift = self._rng.uniform(-spread, spread, 2) / self._examples[index].zoom
             return self._examples[index], (
                 float(box[0] + box[2] / 2 + shift[0]),
@@ -169,7 +167,6 @@ def _taken_over(
 def fit(
     examples: Sequence[Example],
     classes: Sequence[CellClass],
-    kind: Kind,
     settings: TrainSettings,
     start: DetectorPackage | None,
     progress: Progress,
@@ -188,7 +185,7 @@ def fit(
     network = network.to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)
-    sampler = Sampler(examples, kind, settings, WIDE)
+    sampler = Sampler(examples, settings, WIDE)
     weights = torch.from_numpy(class_weights(examples, classes)).to(device)
     mean_loss = 0.0
     for step in range(settings.steps):

@@ -31,7 +31,8 @@ C_co = TypeVar("C_co", covariant=True)
 
 POLL_S = 0.05
 JOIN_S = 20.0
-RESTARTS = 3
+RESTARTS = 9
+"""A process that dies ten times over one job will not live with it: the job is at fault, or the machine."""
 
 
 class Halted(Exception):

@@ -42,9 +42,10 @@ def train(
         out: the package to write, a new or empty folder.
         seed: the same data and seed give the same package on the same machine.
         progress: told (steps done, steps in all, what).
-        steps: how long to train; by default 2,400 steps for boxes and 1,500 for crops.
+        steps: how long to learn from boxes; by default 2,400 steps. Crops are learnt in one.
         statement: what the package says about itself; by default the folders' names.
-        start: a package with the same network to go on from; by default random weights.
+        start: a package to go on from. For boxes one with the same network, by default random weights; for crops any,
+            by default the shipped one.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
