@@ -11,6 +11,7 @@ from detection.assess import Assessment, assess
 from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
 from detection.crops import PATCH_PX, zoom_of
+from detection.descent import Progress
 from detection.detections import Image
 from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
@@ -27,7 +28,7 @@ from detection.package import (
 )
 from detection.seen import Seen, look, too_coarse
 from detection.targets import NONE, Cells, cut
-from detection.training import ARCHITECTURE, Example, Progress, TrainSettings, fit, read_example, split
+from detection.training import ARCHITECTURE, Example, TrainSettings, fit, read_example, split
 from detection.writing import Trained, write_package
 
 

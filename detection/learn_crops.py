@@ -11,9 +11,10 @@ import numpy as np
 from detection.classes import CellClass, Role, plain
 from detection.crop_training import fit_crops
 from detection.crops import CROP_PX
+from detection.descent import Progress
 from detection.detections import Floats
 from detection.package import SECOND_PREFIX, DetectorPackage, Network, SecondCalibration, SecondLook
-from detection.training import Example, Progress
+from detection.training import Example
 from detection.writing import Trained
 
 UNKNOWN_BIAS = -20.0

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from detection.calibrating import of_two_looks
 from detection.classes import Role, indices
+from detection.descent import Progress
 from detection.detections import Detections, Image
 from detection.evaluation import matched
 from detection.package import SECOND_PREFIX, Calibration, Extension, SecondCalibration, SecondLook
 from detection.second_training import PatchSampler, SecondSettings, fit_second, suspects
-from detection.training import Example, Progress
+from detection.training import Example
 from detection.writing import Trained
 
 HIT_IOU = 0.3

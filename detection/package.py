@@ -52,7 +52,7 @@ class Calibration(BaseModel):
 
 
 class Network(BaseModel):
-    """The numbers that build the named architecture; ``separable`` blocks cost a sixth of full ones."""
+    """The numbers that build the named architecture; ``separable`` blocks multiply an eighth as often as full ones."""
 
     model_config = _STRICT
     channels: tuple[int, int, int] = (16, 32, 64)

@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from detection.architectures import CropNet, device_here
+from detection.descent import Progress, descend
 from detection.detections import Detections, Floats
 from detection.evaluation import iou
 from detection.package import SecondLook
 from detection.targets import WIDE, Cells, cut, seen
-from detection.training import Example, Progress
+from detection.training import Example
 
 SAME_CELL_IOU = 0.3
 NOTHING = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
@@ -132,23 +134,11 @@ def fit_second(
     known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
     taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
     network.load_state_dict(fresh | {n: v for n, v in taken.items() if not n.startswith("head.")})
-    network = network.to(device).train()
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)
-    mean_loss = 0.0
-    for step in range(settings.steps):
+
+    def next_loss(network: torch.nn.Module) -> Tensor:
         densities, labels = sampler.batch()
         given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
         wanted = torch.from_numpy(labels).to(device)
-        value = torch.nn.functional.cross_entropy(network(given), wanted, label_smoothing=settings.smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        mean_loss = value.item() if step == 0 else 0.98 * mean_loss + 0.02 * value.item()
-        progress(step + 1, settings.steps, f"second look, loss {mean_loss:.3f}")
-    state = network.state_dict()
-    return {
-        name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")
-    }
+        return torch.nn.functional.cross_entropy(network(given), wanted, label_smoothing=settings.smoothing)
+
+    return descend(network.to(device), next_loss, settings.steps, settings.learning_rate, 1e-2, progress)

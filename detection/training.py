@@ -1,7 +1,7 @@
 """How does a network learn cells from labelled images? The same data and seed give the same package."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,13 @@ from torch import Tensor
 from detection.architectures import OUTPUTS_BEFORE_CLASSES, build, device_here
 from detection.classes import CellClass
 from detection.crops import centre_box, zoom_of
+from detection.descent import Progress, descend
 from detection.detections import Floats, Image
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.normalisation import white_level
 from detection.package import DetectorPackage, Network
 from detection.targets import IGNORED_LABEL, WIDE, Augmentation, Cells, Target, cut, seen, target
 
-Progress = Callable[[int, int, str], None]
 ARCHITECTURE = "cellnet-s8"
 
 
@@ -182,24 +182,12 @@ def fit(
         network = build(ARCHITECTURE, settings.network, len(classes))
     if start is not None:
         network.load_state_dict(_taken_over(network.state_dict(), start, classes))
-    network = network.to(device).train()
-    optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, settings.steps)
     sampler = Sampler(examples, settings, WIDE)
     weights = torch.from_numpy(class_weights(examples, classes)).to(device)
-    mean_loss = 0.0
-    for step in range(settings.steps):
+
+    def next_loss(network: torch.nn.Module) -> Tensor:
         densities, targets = sampler.batch()
         given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
-        value = loss(network(given), targets, weights)
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-        schedule.step()
-        mean_loss = value.item() if step == 0 else 0.98 * mean_loss + 0.02 * value.item()
-        progress(step + 1, settings.steps, f"loss {mean_loss:.3f}")
-    state = network.state_dict()
-    return {
-        name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")
-    }
+        return loss(network(given), targets, weights)
+
+    return descend(network.to(device), next_loss, settings.steps, settings.learning_rate, 1e-3, progress)

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detection.errors import DataError, PackageError
 from detection.model_card import Statement
@@ -10,6 +11,9 @@ from detection.package import DetectorPackage
 from scanner.errors import BadInput, Problem
 from scanner.model.base import Value
 from scanner.offline.evaluate_page import write_evaluation_page
+
+if TYPE_CHECKING:
+    from detection.learn import Learnt
 
 Progress = Callable[[int, int, str], None]
 GENTLE_RATE = 1.5e-3
@@ -51,28 +55,11 @@ def train(
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
     """
     _refuse(out)
-    from detection.learn import train_package
-    from detection.training import TrainSettings
-
-    first = _opened(start) if start else None
-    settings = TrainSettings(seed=seed) if steps is None else TrainSettings(seed=seed, steps=steps)
-    if first:
-        settings = settings.model_copy(update={"learning_rate": GENTLE_RATE})
     command = f"rackscan train --data {data.name} --out {out.name} --seed {seed}"
     said = statement or Statement(out.name, f"labelled images of the folder {data.name}", command=command)
-    try:
-        learnt = train_package(data, out, settings, said, progress or _silent, first)
-    except DataError as error:
-        problems = [Problem(text, "correct the labels", file=error.path) for text in error.problems]
-        raise BadInput(problems) from error
-    write_evaluation_page(
-        out / PAGE,
-        "Model card",
-        learnt.package,
-        learnt.assessment,
-        f"{learnt.held_out_images} images of {data.name} that were held out of training, chosen by slide",
-        learnt.command,
-    )
+    learnt = _learnt(data, out, seed, steps, said, start, progress or _silent)
+    where = f"{learnt.held_out_images} images of {data.name} that were held out of training, chosen by slide"
+    write_evaluation_page(out / PAGE, "Model card", learnt.package, learnt.assessment, where, learnt.command)
     return TrainResult(
         package=str(out),
         hash=learnt.package.hash,
@@ -80,6 +67,29 @@ def train(
         held_out_images=learnt.held_out_images,
         figures=learnt.assessment.figures.model_dump(mode="json"),
     )
+
+
+def _learnt(
+    data: Path,
+    out: Path,
+    seed: int,
+    steps: int | None,
+    said: Statement,
+    start: Path | None,
+    progress: Progress,
+) -> "Learnt":
+    from detection.learn import train_package
+    from detection.training import TrainSettings
+
+    first = _opened(start) if start else None
+    settings = TrainSettings(seed=seed) if steps is None else TrainSettings(seed=seed, steps=steps)
+    if first:
+        settings = settings.model_copy(update={"learning_rate": GENTLE_RATE})
+    try:
+        return train_package(data, out, settings, said, progress, first)
+    except DataError as error:
+        problems = [Problem(text, "correct the labels", file=error.path) for text in error.problems]
+        raise BadInput(problems) from error
 
 
 def _refuse(out: Path) -> None:

@@ -154,7 +154,9 @@ def test_a_page_compiles_nothing_once_its_templates_are_ready(
     monkeypatch.delattr(jinja2.Environment, "compile")
     for section in finished_run.slides.glob("*/section.html"):
         section.unlink()
-    write_report(finished_run.root)
+    page = write_report(finished_run.root)
+    assert page.stat().st_size > 10_000
+    assert len(list(finished_run.slides.glob("*/section.html"))) > 0
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -110,3 +110,18 @@ def make_run(pictures: Pictures) -> MakeRun:
         return root
 
     return make
+
+
+@pytest.fixture
+def archive(tmp_path: Path, save: Callable[[str, Path], Path]) -> Path:
+    root = tmp_path / "archive"
+    save("suspicious", root / "Doe-1.png")
+    save("harmless", root / "Doe-2.png")
+    return root
+
+
+@pytest.fixture
+def signed_out(tmp_path: Path) -> Path:
+    file = tmp_path / "signed-out.csv"
+    file.write_text("case,diagnosis\nDoe-1,NILM\nDoe-2,HSIL\n")
+    return file

@@ -1,10 +1,8 @@
 """Is an archive read once, its dangerous cases listed first, and nothing called negative that was not seen?"""
 
-import csv
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,47 +16,15 @@ from detection.detections import Detections
 from detection.detector import Detector
 from scanner import cli
 from scanner.errors import BadInput, RackscanError, Stopped
-from scanner.model.report import Verdict
 from scanner.offline.detect import opened
 from scanner.offline.look_back import look_back as module
 from scanner.offline.look_back.look_back import Asked, look_back
 from scanner.offline.look_back.summary import LookBack
 from scanner.storage.atomic import write_atomic
-from tests.scanner.offline.look_back.conftest import MakeRun, Pictures
+from tests.scanner.offline.look_back.asking import kinds, read, rows
+from tests.scanner.offline.look_back.conftest import Pictures
 
 Save = Callable[[str, Path], Path]
-
-
-def silent(done: int, cases: int, tile: int, tiles: int) -> None:
-    """Nobody watches."""
-
-
-def read(source: Path, out: Path, um_per_px: float | None = 0.5, **asked: object) -> LookBack:
-    return look_back(Asked(source, out, um_per_px, **asked), silent)  # type: ignore[arg-type]  # by name
-
-
-def rows(out: Path, name: str = "discordant.csv") -> list[dict[str, str]]:
-    with (out / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def kinds(out: Path) -> dict[str, str]:
-    return {row["image"]: row["kind"] for row in rows(out)}
-
-
-@pytest.fixture
-def archive(tmp_path: Path, save: Save) -> Path:
-    root = tmp_path / "archive"
-    save("suspicious", root / "Doe-1.png")
-    save("harmless", root / "Doe-2.png")
-    return root
-
-
-@pytest.fixture
-def signed_out(tmp_path: Path) -> Path:
-    file = tmp_path / "signed-out.csv"
-    file.write_text("case,diagnosis\nDoe-1,NILM\nDoe-2,HSIL\n")
-    return file
 
 
 def test_old_diagnoses_and_new_findings_are_compared(archive: Path, signed_out: Path, tmp_path: Path) -> None:
@@ -218,88 +184,6 @@ def test_an_image_without_scale_is_read_again_once_a_scale_is_given(archive: Pat
     assert read(archive, out, um_per_px=None).read == 0
     assert read(archive, out, um_per_px=0.5).read == 2
     assert kinds(out) == {"Doe-1.png": "unrecorded"}
-
-
-def test_a_scale_that_is_given_does_not_replace_the_images_own(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run(tmp_path / "archive" / "run", "suspicious", Verdict.NEGATIVE_EXCLUDED)
-    read(tmp_path / "archive", tmp_path / "out", um_per_px=0.9)
-    found = json.loads((tmp_path / "out" / "cases" / "0001" / "found.json").read_text())
-    assert found["um_per_px"] == 0.5
-
-
-@pytest.mark.parametrize(
-    ("shows", "verdict", "report", "point", "kind"),
-    [
-        ("suspicious", Verdict.NEGATIVE_EXCLUDED, {}, 0.5, "missed-then"),
-        ("suspicious", Verdict.NEGATIVE_EXCLUDED, {}, None, None),
-        ("suspicious", Verdict.UNSATISFACTORY, {}, 0.5, "unrecorded"),
-        ("suspicious", Verdict.REVIEW, {}, 0.5, None),
-        ("harmless", Verdict.REVIEW, {"slide_score": 0.9, "operating_point": 0.8}, 0.5, "missed-now"),
-        ("harmless", Verdict.URGENT, {}, 0.5, "missed-now"),
-        ("harmless", Verdict.NEGATIVE_EXCLUDED, {}, 0.5, None),
-        ("empty", Verdict.NEGATIVE_EXCLUDED, {}, 0.5, "unreadable"),
-    ],
-)
-def test_the_verdict_of_a_run_is_compared(
-    tmp_path: Path,
-    make_run: MakeRun,
-    shows: str,
-    verdict: Verdict,
-    report: dict[str, float],
-    point: float | None,
-    kind: str | None,
-) -> None:
-    make_run(tmp_path / "archive" / "run", shows, verdict, **report)
-    summary = read(tmp_path / "archive", tmp_path / "out", operating_point=point)
-    assert list(kinds(tmp_path / "out").values()) == ([kind] if kind else [])
-    (used,) = summary.operating_points
-    if point is None:  # the record that ships for the simulated rig and this detector
-        assert "evaluation record" in used.said
-        assert used.operating_point > 0.9
-    assert summary.asked_then == (shows == "suspicious" and verdict is Verdict.REVIEW)
-
-
-def test_a_recorded_diagnosis_counts_more_than_the_verdict(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run(tmp_path / "archive" / "run", "suspicious", Verdict.REVIEW, accession="P23-1")
-    table = tmp_path / "table.csv"
-    table.write_text("case,diagnosis\nP23-1,NILM\n")
-    read(tmp_path / "archive", tmp_path / "out", operating_point=0.5, diagnoses=table)
-    assert [(row["kind"], row["old"]) for row in rows(tmp_path / "out")] == [("missed-then", "NILM")]
-
-
-def test_places_of_a_runs_image_that_are_gone_make_it_unreadable(tmp_path: Path, make_run: MakeRun) -> None:
-    run = make_run(tmp_path / "archive" / "run", "harmless", Verdict.NEGATIVE_EXCLUDED)
-    read(tmp_path / "archive", tmp_path / "out")
-    assert kinds(tmp_path / "out") == {}
-    (run / "slides" / "1-r1" / "image.ome.zarr" / "0" / "c" / "0" / "0" / "0").unlink()
-    assert read(tmp_path / "archive", tmp_path / "out").read == 1
-    assert rows(tmp_path / "out")[0]["why"] == "1 blocks of the image are missing"
-
-
-def test_a_scan_that_was_not_completed_is_not_negative(tmp_path: Path, make_run: MakeRun) -> None:
-    make_run(tmp_path / "archive" / "run", "harmless", Verdict.INCOMPLETE, complete=False)
-    read(tmp_path / "archive", tmp_path / "out")
-    assert rows(tmp_path / "out")[0]["why"] == "its scan was not completed"
-
-
-def test_an_image_that_its_run_names_and_that_is_gone_is_listed(tmp_path: Path, make_run: MakeRun) -> None:
-    run = make_run(tmp_path / "archive" / "run", "harmless", Verdict.NEGATIVE_EXCLUDED)
-    make_run(tmp_path / "archive" / "other", "harmless", Verdict.NEGATIVE_EXCLUDED)
-    never = make_run(tmp_path / "archive" / "never", "harmless", Verdict.INCOMPLETE, image=None)
-    for root in (run, never):
-        shutil.rmtree(root / "slides" / "1-r1" / "image.ome.zarr")
-    summary = read(tmp_path / "archive", tmp_path / "out")
-    assert kinds(tmp_path / "out") == {"run/slides/1-r1/image.ome.zarr": "unreadable"}
-    assert summary.without_image == 1
-
-
-def test_of_a_damaged_run_the_image_is_read_and_the_damage_told(tmp_path: Path, make_run: MakeRun) -> None:
-    run = make_run(tmp_path / "archive" / "run", "suspicious", Verdict.NEGATIVE_EXCLUDED)
-    (run / "run.sqlite").write_bytes(b"no ledger" * 100)
-    summary = read(tmp_path / "archive", tmp_path / "out")
-    assert list(kinds(tmp_path / "out").values()) == ["unrecorded"]
-    assert str(tmp_path) not in summary.troubles[1]
-    assert summary.troubles[1] in (tmp_path / "out" / "lookback.html").read_text()
 
 
 def test_a_source_that_vanishes_is_a_fault_and_no_archive_of_unreadable_images(
