@@ -1,6 +1,13 @@
-"""How does any network of ours go downhill? AdamW under a one-cycle schedule, the gradient clipped."""
+"""How does any network of ours go downhill? AdamW under a one-cycle schedule, the gradient clipped.
 
-from collections.abc import Callable
+Where somebody watches, the weights that did best on held-out images are kept, and a descent that has done no better
+for a while ends (early stopping; Prechelt, Neural Networks: Tricks of the Trade, 1998).
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,22 +15,60 @@ from torch import Tensor, nn
 from detection.detections import Floats
 
 Progress = Callable[[int, int, str], None]
+Judge = Callable[[nn.Module], Tensor]
 LONGEST_GRADIENT = 5.0
+LOOKS = 24
+PATIENCE = 8
+
+
+@dataclass
+class Watch:
+    """Keeps what did best on held-out batches; ``judge`` gives a network's loss on them."""
+
+    judge: Judge
+    best: float = float("inf")
+    kept: dict[str, Tensor] | None = None
+    since: int = 0
+
+    def look(self, network: nn.Module) -> bool:
+        """Judge the network; False once nothing was better for a while."""
+        with at_rest(network):
+            value = float(self.judge(network))
+        self.since += 1
+        if value < self.best:
+            self.best, self.since = value, 0
+            self.kept = copy.deepcopy(network.state_dict())
+        return self.since < PATIENCE
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """The network as it is used, without gradients."""
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train()
 
 
 def descend(
     network: nn.Module,
-    next_loss: Callable[[nn.Module], Tensor],
+    next_loss: Judge,
     steps: int,
     rate: float,
     decay: float,
     progress: Progress,
+    watch: Watch | None = None,
 ) -> dict[str, Floats]:
-    """The weights, float32 by name, after ``steps`` steps; ``next_loss`` draws a batch and judges the network on it."""
+    """The weights, float32 by name, after ``steps`` steps, or those that ``watch`` kept.
+
+    ``next_loss`` draws a batch and judges the network on it.
+    """
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
-    mean_loss = 0.0
+    mean_loss, pause = 0.0, max(1, steps // LOOKS)
     for step in range(steps):
         value = next_loss(network)
         optimiser.zero_grad(set_to_none=True)
@@ -33,7 +78,10 @@ def descend(
         schedule.step()
         mean_loss = value.item() if step == 0 else 0.98 * mean_loss + 0.02 * value.item()
         progress(step + 1, steps, f"loss {mean_loss:.3f}")
-    state = network.state_dict()
+        if watch and (step + 1) % pause == 0 and not watch.look(network):
+            progress(steps, steps, f"held-out loss {watch.best:.3f}, no better for a third of the way")
+            break
+    state = watch.kept if watch and watch.kept else network.state_dict()
     return {
         name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")
     }

@@ -15,7 +15,7 @@ from detection.detections import Detections, Floats, Image
 from detection.errors import ImageRefused, PackageError
 from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
-from detection.package import DetectorPackage
+from detection.package import DetectorPackage, Extension
 from detection.patches import Patch, patches_over
 from detection.second_look import chosen, patches
 
@@ -23,6 +23,7 @@ SAME_SCALE = 0.02
 TOO_COARSE = 2.0
 BOX_TOLERANCE_PX = 1.0
 SCORE_TOLERANCE = 1e-3
+TOGETHER = 4
 
 
 class Detector(Protocol):
@@ -55,7 +56,7 @@ class Networks(Protocol):
     """Runs the one or two networks of a package."""
 
     def maps(self, densities: Sequence[Floats]) -> list[Floats]:
-        """(3, h, w) float32 densities, all of one size, to (5 + k, h/8, w/8) maps; every answer independent."""
+        """(3, h, w) float32 densities to (5 + k, h/8, w/8) maps; every answer independent."""
         ...
 
     def second(self, patches: Floats) -> Floats:
@@ -98,34 +99,59 @@ class Scale:
         return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
 
 
-def find(networks: Networks, package: DetectorPackage, image: Image, um_per_px: float) -> Detections:
-    """The cells of one image: scale, white, patches, network, peaks, a second look, merged over the patches."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
+def find(
+    networks: Networks, package: DetectorPackage, images: Sequence[Image], um_per_px: float
+) -> list[Detections]:
+    """The cells of each image: scale, white, patches, network, peaks, a second look, merged over the patches.
+
+    A few images at a time go to the networks together, which fills the batches of a device that wants them filled.
+    """
     scale = Scale.between(um_per_px, package.config.spacing_um_px)
-    brought = scale.bring(image)
-    white = white_level(brought)
-    parts = patches_over(brought.shape[1], brought.shape[0])
-    densities = [_padded(optical_density(part.cut(brought), white)) for part in parts]
-    found = [
-        _seen_twice(networks, package, density, decode(answer, part.w, part.h, package.config.rackscan))
-        for part, density, answer in zip(parts, densities, networks.maps(densities), strict=True)
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
+    found = []
+    for start in range(0, len(images), TOGETHER):
+        found += _found_together(
+            networks, package, [scale.bring(i) for i in images[start : start + TOGETHER]]
+        )
+    return [answer.moved(0.0, 0.0, 1.0 / scale.factor) for answer in found]
+
+
+def _found_together(
+    networks: Networks, package: DetectorPackage, images: Sequence[Image]
+) -> list[Detections]:
+    parts = [patches_over(image.shape[1], image.shape[0]) for image in images]
+    densities = [d for image, own in zip(images, parts, strict=True) for d in _densities(image, own)]
+    extension = package.config.rackscan
+    every = [part for own in parts for part in own]
+    seen = [
+        decode(answer, part.w, part.h, extension)
+        for part, answer in zip(every, networks.maps(densities), strict=True)
     ]
-    return _joined(parts, found).moved(0.0, 0.0, 1.0 / scale.factor)
+    found = iter(_seen_twice(networks, extension, densities, seen))
+    return [_joined(own, [next(found) for _ in own]) for own in parts]
+
+
+def _densities(image: Image, parts: Sequence[Patch]) -> list[Floats]:
+    white = white_level(image)
+    return [_padded(optical_density(part.cut(image), white)) for part in parts]
 
 
 def _seen_twice(
-    networks: Networks, package: DetectorPackage, density: Floats, candidates: Candidates
-) -> Detections:
-    extension = package.config.rackscan
-    again = chosen(candidates, extension)
+    networks: Networks, extension: Extension, densities: Sequence[Floats], seen: Sequence[Candidates]
+) -> list[Detections]:
+    again = [chosen(candidates, extension) for candidates in seen]
+    look, counts = extension.second_look, [len(own) for own in again]
     logits = np.zeros((0, 1), np.float32)
-    if len(again) and extension.second_look is not None:
-        logits = networks.second(patches(density, candidates.boxes[again], extension.second_look))
-    return told_again(candidates, extension, again, logits)
+    if look is not None and any(counts):
+        shown = [patches(d, s.boxes[own], look) for d, s, own in zip(densities, seen, again, strict=True)]
+        logits = networks.second(np.concatenate(shown))
+    each = np.split(logits, np.cumsum(counts)[:-1])
+    return [told_again(s, extension, own, said) for s, own, said in zip(seen, again, each, strict=True)]
 
 
-def _joined(parts: list[Patch], found: list[Detections]) -> Detections:
+def _joined(parts: Sequence[Patch], found: Sequence[Detections]) -> Detections:
     if len(parts) == 1:
         return found[0]
     tiles = [

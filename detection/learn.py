@@ -17,19 +17,26 @@ from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
 from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
 from detection.learn_crops import with_crops
+from detection.learn_twice import with_second_look
 from detection.model_card import Statement, model_card
 from detection.package import (
     Calibration,
     DetectorPackage,
     Extension,
     PackageConfig,
+    SecondLook,
     Transform,
     default_package,
+    second_weights,
 )
+from detection.second_training import SecondSettings
 from detection.seen import Seen, look, too_coarse
 from detection.targets import NONE, Cells, cut
 from detection.training import ARCHITECTURE, Example, TrainSettings, fit, read_example, split
 from detection.writing import Trained, write_package
+
+SECOND_RATE = 2 / 3
+"""The second look learns a little slower than the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +68,22 @@ def train_package(
     """
     data = read_data(data_path, lambda read: too_coarse(read, settings.spacing_um_px))
     kept, held = split(data, settings)
-    examples = [read_example(image, data.kind, settings, data.um_per_px) for image in kept]
+    examples, rest = (
+        [read_example(image, data.kind, settings, data.um_per_px) for image in images]
+        for images in (kept, held)
+    )
     test_image = _self_test_image(held or kept, data, settings)
     if data.kind is Kind.CROPS:
         trained = _taught_by_crops(data, examples, statement, start, progress)
     else:
-        weights = fit(examples, data.classes, settings, start, progress)
+        watched = rest if settings.stops_early else []
+        weights = fit(examples, data.classes, settings, start, progress, watched)
         trained = Trained(_config(data, settings, statement), weights)
         trained = _calibrated(trained, data, held, test_image, progress)
+        trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
     if data.kind is Kind.CROPS and held:
-        rest = [read_example(image, data.kind, settings, data.um_per_px) for image in held]
         trained = _taught_by_crops(data, [*examples, *rest], statement, start, progress)
     card = model_card(trained.config, data.counts(), assessment.figures, statement.command)
     package = write_package(trained, test_image, card, out)
@@ -113,7 +124,8 @@ def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> Pac
         rackscan=Extension(
             classes=data.classes,
             network=settings.network,
-            provenance=f"{settings.steps} steps of {settings.batch} patches, seed {settings.seed}",
+            provenance=f"{settings.steps} steps of {settings.batch} patches, second look {settings.second_steps} "
+            f"steps, seed {settings.seed}",
             training_data=f"{statement.training_data}; scale {scale}",
             intended_use=statement.intended_use,
             sha256={},
@@ -145,6 +157,25 @@ def _calibrated(
     calibration = Calibration(slope=slope, offset=offset)
     extension = trained.config.rackscan.model_copy(update={"calibration": calibration})
     return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
+
+
+def _looking_twice(
+    trained: Trained,
+    data: DataSet,
+    examples: Sequence[Example],
+    held: Sequence[Example],
+    settings: TrainSettings,
+    start: DetectorPackage | None,
+    progress: Progress,
+) -> Trained:
+    """With a second look, where there are two classes to tell apart and one of them is abnormal."""
+    abnormal = indices(data.classes, Role.ABNORMAL)
+    if not settings.second_steps or len(data.classes) < 2 or not abnormal:
+        return trained
+    again = SecondLook(class_names=tuple(entry.name for entry in data.classes))
+    known = {} if start is None else second_weights(start.weights)
+    how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
+    return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
 
 
 def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -13,7 +13,14 @@ from detection.crop_training import fit_crops
 from detection.crops import CROP_PX
 from detection.descent import Progress
 from detection.detections import Floats
-from detection.package import SECOND_PREFIX, DetectorPackage, Network, SecondCalibration, SecondLook
+from detection.package import (
+    SECOND_PREFIX,
+    DetectorPackage,
+    Network,
+    SecondCalibration,
+    SecondLook,
+    second_weights,
+)
 from detection.training import Example
 from detection.writing import Trained
 
@@ -53,14 +60,9 @@ def with_crops(
 def _trunk(start: DetectorPackage) -> tuple[dict[str, Floats], Network]:
     """The weights that know cells best, without the last layer, and their network."""
     extension = start.config.rackscan
-    own = {
-        name.removeprefix(SECOND_PREFIX): values
-        for name, values in start.weights.items()
-        if name.startswith(SECOND_PREFIX)
-    }
     weights, network = start.weights, extension.network
     if extension.second_look is not None:
-        weights, network = own, extension.second_look.network
+        weights, network = second_weights(start.weights), extension.second_look.network
     layers = ("stem.", "blocks.")
     return {name: values for name, values in weights.items() if name.startswith(layers)}, network
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detection.calibrating import of_two_looks
 from detection.classes import Role, indices
 from detection.descent import Progress
-from detection.detections import Detections, Image
+from detection.detections import Detections, Floats, Image
 from detection.evaluation import matched
 from detection.package import SECOND_PREFIX, Calibration, Extension, SecondCalibration, SecondLook
 from detection.second_training import PatchSampler, SecondSettings, fit_second, suspects
@@ -29,14 +29,15 @@ def with_second_look(
     held: Sequence[Example],
     settings: SecondSettings,
     seed: int,
+    known: dict[str, Floats],
     progress: Progress,
 ) -> Trained:
-    """``trained`` with a second network, whose say was weighed on ``held``."""
+    """``trained`` with a second network, whose say was weighed on ``held``; ``known`` are weights to go on from."""
     once = _changed(trained, calibration=AS_IT_IS, second_look=None)
     found = _found(once, training, progress, "looking at what to look at twice")
     given = suspects(found, training, len(look.class_names), look.floor)
     sampler = PatchSampler(training, given, look, settings, seed)
-    weights = fit_second(sampler, look, settings, seed, dict(trained.weights), progress)
+    weights = fit_second(sampler, look, settings, seed, known, progress)
     both = trained.weights | {SECOND_PREFIX + name: values for name, values in weights.items()}
     judged = look.model_copy(update={"calibration": SECOND_ONLY})
     twice = _changed(Trained(trained.config, both), second_look=judged)

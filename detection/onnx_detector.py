@@ -44,7 +44,7 @@ class OnnxDetector:
 
     def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
         """See :meth:`detection.detector.Detector.detect`."""
-        return [find(self, self._package, image, um_per_px) for image in images]
+        return find(self, self._package, images, um_per_px)
 
     def maps(self, densities: Sequence[Floats]) -> list[Floats]:
         """See :class:`detection.detector.Networks`."""

@@ -144,6 +144,14 @@ class PackageConfig(BaseModel):
         return _ALWAYS_HASHED if self.rackscan.second_look is None else (*_ALWAYS_HASHED, SECOND_TWIN)
 
 
+def second_weights(weights: dict[str, Floats]) -> dict[str, Floats]:
+    """Those of the second look, by their own names; empty without one."""
+    own = (
+        (name.removeprefix(SECOND_PREFIX), v) for name, v in weights.items() if name.startswith(SECOND_PREFIX)
+    )
+    return dict(own)
+
+
 @dataclass(frozen=True, slots=True)
 class DetectorPackage:
     """A package whose files were all read and checked.

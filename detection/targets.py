@@ -127,5 +127,7 @@ def seen(patch: Image, white: Floats, how: Augmentation, rng: np.random.Generato
         density = np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in density])
     mix = np.eye(3) * np.exp(rng.uniform(-how.stain, how.stain)) + rng.normal(0.0, how.stain / 3, (3, 3))
     stained = np.tensordot(mix.astype(np.float32), density, axes=1) if how.stain else density
-    noise = how.noise * float(rng.random())
-    return stained + rng.standard_normal(stained.shape, dtype=np.float32) * np.float32(noise)
+    noise = rng.standard_normal(stained.shape, dtype=np.float32)
+    noise *= np.float32(how.noise * float(rng.random()))
+    noise += stained
+    return noise

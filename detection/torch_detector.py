@@ -1,5 +1,6 @@
 """How does a package look at images through torch: on CUDA where there is one, else on the CPU?"""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from detection.architectures import ARCHITECTURES, CropNet, build, device_here
 from detection.detections import Detections, Floats, Image
 from detection.detector import find
 from detection.errors import PackageError
-from detection.package import SECOND_PREFIX, WEIGHTS, DetectorPackage
+from detection.package import SECOND_PREFIX, WEIGHTS, DetectorPackage, second_weights
 from detection.second_look import batches
 
 BATCH = 4
@@ -37,14 +38,16 @@ class TorchDetector:
 
     def detect(self, images: Sequence[Image], um_per_px: float) -> list[Detections]:
         """See :meth:`detection.detector.Detector.detect`."""
-        return [find(self, self._package, image, um_per_px) for image in images]
+        return find(self, self._package, images, um_per_px)
 
     def maps(self, densities: Sequence[Floats]) -> list[Floats]:
         """See :class:`detection.detector.Networks`."""
         size = BATCH if self._device.type == "cuda" else 1
         answers: list[Floats] = []
-        for start in range(0, len(densities), size):
-            answers += self._batch(densities[start : start + size], size)
+        for _, alike in itertools.groupby(densities, lambda density: density.shape):
+            own = list(alike)
+            for start in range(0, len(own), size):
+                answers += self._batch(own[start : start + size], size)
         return answers
 
     def second(self, patches: Floats) -> Floats:
@@ -79,12 +82,7 @@ def _network(package: DetectorPackage) -> torch.nn.Module:
 
 
 def _second(package: DetectorPackage, network: CropNet) -> torch.nn.Module:
-    own = {
-        name.removeprefix(SECOND_PREFIX): values
-        for name, values in package.weights.items()
-        if name.startswith(SECOND_PREFIX)
-    }
-    return _filled(package, network, own)
+    return _filled(package, network, second_weights(package.weights))
 
 
 def _filled(

@@ -13,7 +13,7 @@ from torch import Tensor
 from detection.architectures import OUTPUTS_BEFORE_CLASSES, build, device_here
 from detection.classes import CellClass
 from detection.crops import centre_box, zoom_of
-from detection.descent import Progress, descend
+from detection.descent import Progress, Watch, descend
 from detection.detections import Floats, Image
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.normalisation import white_level
@@ -21,6 +21,7 @@ from detection.package import DetectorPackage, Network
 from detection.targets import IGNORED_LABEL, WIDE, Augmentation, Cells, Target, cut, seen, target
 
 ARCHITECTURE = "cellnet-s8"
+HELD_BATCHES = 4
 
 
 class TrainSettings(BaseModel):
@@ -34,7 +35,11 @@ class TrainSettings(BaseModel):
     learning_rate: float = Field(default=3e-3, gt=0)
     held_out: float = Field(default=0.1, ge=0, lt=0.5)
     spacing_um_px: float = Field(default=0.5, gt=0)
-    network: Network = Network(channels=(16, 32, 80))
+    network: Network = Network(channels=(16, 32, 80), dilations=(1, 2, 4, 2, 1), separable=True)
+    second_steps: int = Field(default=2400, ge=0)
+    """How long the second look learns; 0 for a package without one."""
+    stops_early: bool = True
+    """Keep what did best on the held-out images; else learn to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,9 @@ def _taken_over(
     fresh: dict[str, Tensor], start: DetectorPackage, classes: Sequence[CellClass]
 ) -> dict[str, Tensor]:
     """Fresh weights with all that ``start`` knows: its network, and of its last layer the classes of the same name."""
-    known = {name: torch.from_numpy(np.array(values)) for name, values in start.weights.items()}
+    known = {
+        name: torch.from_numpy(np.array(values)) for name, values in start.weights.items() if name in fresh
+    }
     taken = fresh | {name: values for name, values in known.items() if not name.startswith("head.")}
     there = {entry.name: index for index, entry in enumerate(start.classes)}
     rows = [(i, there[entry.name]) for i, entry in enumerate(classes) if entry.name in there]
@@ -170,8 +177,9 @@ def fit(
     settings: TrainSettings,
     start: DetectorPackage | None,
     progress: Progress,
+    held: Sequence[Example] = (),
 ) -> dict[str, Floats]:
-    """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule.
+    """The weights after ``settings.steps`` steps, or those that did best on ``held``.
 
     ``start`` is a package with the same network to go on from; without it, and for classes that it does not know,
     training starts from random weights.
@@ -185,9 +193,21 @@ def fit(
     sampler = Sampler(examples, settings, WIDE)
     weights = torch.from_numpy(class_weights(examples, classes)).to(device)
 
-    def next_loss(network: torch.nn.Module) -> Tensor:
-        densities, targets = sampler.batch()
-        given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
-        return loss(network(given), targets, weights)
+    def judged(network: torch.nn.Module, batch: tuple[Floats, list[Target]]) -> Tensor:
+        given = torch.from_numpy(batch[0]).to(device, memory_format=torch.channels_last)
+        return loss(network(given), batch[1], weights)
 
-    return descend(network.to(device), next_loss, settings.steps, settings.learning_rate, 1e-3, progress)
+    watch = None
+    if any(len(example.cells.labels) for example in held):
+        others = Sampler(held, settings, WIDE)
+        batches = [others.batch() for _ in range(HELD_BATCHES)]
+        watch = Watch(lambda network: torch.stack([judged(network, batch) for batch in batches]).mean())
+    return descend(
+        network.to(device),
+        lambda network: judged(network, sampler.batch()),
+        settings.steps,
+        settings.learning_rate,
+        1e-3,
+        progress,
+        watch,
+    )

@@ -14,7 +14,6 @@ from detection.onnx_twin import cellnet_twin, cropnet_twin
 from detection.package import (
     CARD,
     CONFIG,
-    SECOND_PREFIX,
     SECOND_TWIN,
     SELF_TEST,
     SELF_TEST_IMAGE,
@@ -22,6 +21,7 @@ from detection.package import (
     WEIGHTS,
     DetectorPackage,
     PackageConfig,
+    second_weights,
     sha256_of,
 )
 
@@ -46,12 +46,7 @@ class Trained:
         look = self.config.rackscan.second_look
         if look is None:
             return None
-        own = {
-            name.removeprefix(SECOND_PREFIX): values
-            for name, values in self.weights.items()
-            if name.startswith(SECOND_PREFIX)
-        }
-        return cropnet_twin(own, look)
+        return cropnet_twin(second_weights(self.weights), look)
 
 
 def write_package(trained: Trained, self_test_image: Image, card: str, out: Path) -> DetectorPackage:

@@ -19,7 +19,7 @@ from scripts import (
     mosaic_store_rows,
     mosaic_writer_rows,
 )
-from scripts.mosaic_rows import Row, line
+from scripts.rows import Row, line
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "place": mosaic_place_rows.rows,

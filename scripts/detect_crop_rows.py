@@ -23,7 +23,7 @@ from detection.learn import train_package
 from detection.model_card import Statement
 from detection.training import TrainSettings
 from scripts.classical_baseline import classical_features, told_by_trees
-from scripts.mosaic_rows import Row, at_least, at_most, row
+from scripts.rows import Row, at_least, at_most, row
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDS = 5
@@ -138,7 +138,7 @@ def _silent(done: int, of: int, what: str) -> None:
 
 
 if __name__ == "__main__":
-    from scripts.mosaic_rows import tell
+    from scripts.rows import tell
 
     cv2.setNumThreads(1)
     tell(crop_rows())

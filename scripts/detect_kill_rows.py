@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from scanner.model.events import Kind
 from scanner.storage.reader import RunReader
-from scripts.mosaic_rows import Row, row
+from scripts.rows import Row, row
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "hardware_profiles" / "simulated.yaml"
@@ -119,6 +119,6 @@ def _counted(out: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    from scripts.mosaic_rows import tell
+    from scripts.rows import tell
 
     tell(kill_rows())

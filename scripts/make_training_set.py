@@ -1,16 +1,19 @@
 """Which simulated fields does the shipped detector learn from? Writes them as COCO boxes.
 
-    python scripts/make_training_set.py OUT --scenes 700 --slides 16 --seed 1
+    python scripts/make_training_set.py OUT --scenes 700 --crowded 1000 --slides 16 --seed 1
 
-Scenes are small fields of widely varied stain, light, blur and scale. Slides are the shipped rig's own, but with
-hundreds of abnormal cells each, seen by its camera at heights around the focus; their seeds are not those of any rack.
-OUT/images/*.png|jpg and OUT/scenes.json; the same arguments write the same files.
+Scenes are small fields of widely varied stain, light, blur and scale. Crowded ones hold up to four times as many cells
+and many of the normal kinds that look abnormal, each drawn anew. Slides are the shipped rig's own, but with some
+hundred abnormal cells each, most fields beside one, seen by its camera at heights around the focus; their seeds are
+not those of any rack.
+OUT/images/PART_*.png|jpg and OUT/PART.json; the same arguments write the same files.
 """
 
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +30,21 @@ UM_PER_PX = 0.5
 SIZE_PX = 512
 NORMAL_SHARE = 0.25
 RIG_SHARE = 0.3
+CROWDED_RIG_SHARE = 0.6
+CROWDING = (0.8, 4.0)
+TIMES: dict[CellClass, float] = {
+    CellClass.REACTIVE: 4.0,
+    CellClass.PARABASAL: 2.0,
+    CellClass.METAPLASTIC: 2.0,
+    CellClass.ENDOCERVICAL: 2.0,
+    CellClass.BARE_NUCLEUS: 1.5,
+}
+SceneMaker = Callable[[np.random.Generator], tuple[Scene, Look]]
 TRAINING_KEY = 1_000_003
-MOST_ABNORMAL = 300
-FIELDS_PER_SLIDE = 24
+MOST_ABNORMAL = 90
+FIELDS_PER_SLIDE = 32
+AT_ABNORMAL = 0.7
+BESIDE_UM = 150.0
 FIELD_RADIUS_UM = 9_300.0
 DEFOCUS_UM = 0.7
 LABEL_OF: dict[CellClass, str] = {
@@ -79,21 +94,27 @@ def main() -> int:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=700)
+    parser.add_argument("--crowded", type=int, default=1000)
     parser.add_argument("--slides", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--part", default="scenes", help="names the files, so that a folder can hold several sets"
+    )
     parser.add_argument("--coarse", action="store_true", help="call every normal squamous cell NILM")
     given = parser.parse_args()
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     labels = Labels(given.coarse)
     coco = _empty(given.seed, labels)
-    for number in range(given.scenes):
-        _add_scene(coco, number, given.out, np.random.default_rng((given.seed, number)))
+    for number in range(given.scenes + given.crowded):
+        make = random_scene if number < given.scenes else crowded_scene
+        name = f"{given.part}_scene{number:05d}"
+        _add_scene(coco, name, given.out, make, np.random.default_rng((given.seed, number)))
         if number % 100 == 99:
-            print(f"{number + 1} of {given.scenes} scenes", file=sys.stderr)
+            print(f"{number + 1} of {given.scenes + given.crowded} scenes", file=sys.stderr)
     for number in range(given.slides):
-        _add_slide(coco, number, given.out, given.seed)
+        _add_slide(coco, number, given.out, given.seed, given.part)
         print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
-    (given.out / "scenes.json").write_text(json.dumps(coco))
+    (given.out / f"{given.part}.json").write_text(json.dumps(coco))
     return 0
 
 
@@ -119,27 +140,48 @@ def random_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scen
     return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
 
 
-def _add_scene(coco: dict[str, Any], number: int, out: Path, rng: np.random.Generator) -> None:
-    scene, look = random_scene(rng)
+def crowded_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene, Look]:
+    """A crowded field in which the normal cells that look most abnormal are as common as those."""
+    look = (
+        Look(defocus_um=float(rng.normal(0, 0.7))) if rng.random() < CROWDED_RIG_SHARE else Look.random(rng)
+    )
+    crowding = float(np.exp(rng.uniform(*np.log(CROWDING))))
+    look = replace(look, crowding=crowding, clumping=float(rng.uniform(0.1, 0.6)))
+    mix = {kind: n * TIMES.get(kind, 1.0) * float(rng.uniform(0.5, 1.5)) for kind, n in NORMAL_MIX.items()}
+    if rng.random() >= NORMAL_SHARE:
+        mix |= {kind: n * float(rng.uniform(0.5, 2.0)) / crowding for kind, n in ABNORMAL_MIX.items()}
+    return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
+
+
+def _add_scene(
+    coco: dict[str, Any], name: str, out: Path, make: SceneMaker, rng: np.random.Generator
+) -> None:
+    scene, look = make(rng)
     compressed = rng.random() < 0.3
     quality = int(rng.integers(75, 96)) if compressed else None
     labelled = list(zip(scene.boxes_px.tolist(), scene.classes, strict=True))
-    _add(coco, out, f"scene{number:05d}", scene.rgb, quality, look.um_per_px, f"scene{number}", labelled)
+    _add(coco, out, name, scene.rgb, quality, look.um_per_px, name, labelled)
 
 
-def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int) -> None:
+def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int, part: str) -> None:
     rng = np.random.default_rng((seed, TRAINING_KEY, number))
     abnormal = {kind: int(rng.integers(MOST_ABNORMAL // 3, MOST_ABNORMAL)) for kind in sorted(ABNORMAL)}
     slide = SlideUnderCamera((TRAINING_KEY, seed, number), abnormal)
+    suspects = [(t.x_um, t.y_um) for t in slide.truth() if t.cell_class in ABNORMAL]
     for index in range(FIELDS_PER_SLIDE):
-        field = slide.look(_place(rng), float(rng.normal(0, DEFOCUS_UM)))
+        field = slide.look(_place(rng, suspects), float(rng.normal(0, DEFOCUS_UM)))
         labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
-        name = f"slide{number:03d}_{index:03d}"
-        _add(coco, out, name, field.rgb, None, slide.grid.um_per_px, f"slide{number}", labelled)
+        name = f"{part}_slide{number:03d}_{index:03d}"
+        _add(coco, out, name, field.rgb, None, slide.grid.um_per_px, f"{part}_slide{number:03d}", labelled)
 
 
-def _place(rng: np.random.Generator) -> tuple[float, float]:
-    """The slide µm of a field anywhere in the deposit."""
+def _place(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The slide µm of a field beside an abnormal cell, or anywhere in the deposit."""
+    if rng.random() < AT_ABNORMAL:
+        x_um, y_um = suspects[int(rng.integers(len(suspects)))]
+        return x_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM)), y_um + float(
+            rng.uniform(-BESIDE_UM, BESIDE_UM)
+        )
     radius, angle = FIELD_RADIUS_UM * float(rng.random()) ** 0.5, float(rng.uniform(0, 2 * np.pi))
     x_um, y_um = DEPOSIT_CENTRE_UM
     return x_um + radius * float(np.cos(angle)), y_um + radius * float(np.sin(angle))

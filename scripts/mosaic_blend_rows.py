@@ -27,7 +27,7 @@ from scanner.pipeline.seam_score import seam_score, seamlessness
 from scanner.storage.profiles import read_profile
 from scripts.focus_field import SimulatedField
 from scripts.mosaic_light_rows import PROFILE, SEED, STARTS, STEP_UM, Grid, evened, measured
-from scripts.mosaic_rows import Row, at_least, at_most, row, tell
+from scripts.rows import Row, at_least, at_most, row, tell
 
 ROWS, COLS, MARGIN_PX, GRAIN = 3, 4, 20, 32
 MISSED_PX = 0.05  # of each tile in x and in y: 0.1 px between two

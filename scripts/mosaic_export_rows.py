@@ -21,7 +21,7 @@ from scanner.devices.simulated.specimen import CameraGrid
 from scanner.pipeline.pyramid import Pyramid
 from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import Block, PyramidStore
-from scripts.mosaic_rows import Row, at_least, at_most, row, tell
+from scripts.rows import Row, at_least, at_most, row, tell
 
 SEED, FIRST_UM, STEP_UM = 77, (38_000.0, 8_000.0), 512.0
 FIELDS, SMALL, LARGE = (2, 2), (4, 4), (8, 8)  # blocks of 2048 px, across and down

@@ -36,7 +36,7 @@ from scanner.storage.ngff import BLOSC_LEVEL
 from scanner.storage.profiles import read_profile
 from scanner.storage.spool import Spool
 from scripts.focus_field import SimulatedField
-from scripts.mosaic_rows import Row, at_most, row, tell
+from scripts.rows import Row, at_most, row, tell
 
 PROFILE = Path(__file__).parents[1] / "hardware_profiles" / "simulated.yaml"
 SEED, ROWS, COLS, STEP_UM = 5, 4, 7, 461.0

@@ -18,7 +18,7 @@ from scanner.model.profile import StorageCodec
 from scripts.mosaic_grids import TileGrid, take_grid
 from scripts.mosaic_place_rows import above
 from scripts.mosaic_road import MosaicRoad
-from scripts.mosaic_rows import Row, at_least, at_most, row
+from scripts.rows import Row, at_least, at_most, row
 
 PEER = Path(__file__).with_name("peer_ashlar.py")
 KINDS, SIDE, SEED = ("sparse", "dense"), 8, 901

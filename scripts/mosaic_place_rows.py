@@ -15,7 +15,7 @@ from scanner.pipeline.registration import PairMeasurement
 from scripts import mosaic_pairs
 from scripts.mosaic_grids import TileGrid, take_grid
 from scripts.mosaic_road import Bend, Clock, measure, place
-from scripts.mosaic_rows import Row, at_least, at_most, row
+from scripts.rows import Row, at_least, at_most, row
 
 FloatArray = NDArray[np.float64]
 GRIDS = [

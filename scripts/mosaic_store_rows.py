@@ -22,9 +22,9 @@ from ome_zarr_models.v05.image import Image
 from scanner.model.events import Kind
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
-from scripts.mosaic_rows import Row, at_least, at_most, row, tell
 from scripts.mosaic_store_writer import READY, SLIDE
 from scripts.mosaic_workload import grainy
+from scripts.rows import Row, at_least, at_most, row, tell
 
 ROOT = Path(__file__).parents[1]
 CANVAS_PX, PACE_S = 6144, 0.002

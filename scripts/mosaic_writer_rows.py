@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from scripts.mosaic_rows import Row, at_least, at_most, row, spread, tell
 from scripts.mosaic_workload import square
 from scripts.mosaic_writers import WRITERS, halved, load_of
+from scripts.rows import Row, at_least, at_most, row, spread, tell
 
 Figures = dict[str, float]
 ROOT = Path(__file__).parents[1]

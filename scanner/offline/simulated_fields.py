@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from scanner.devices.simulated.field import SIDE_PX, FieldCamera
 from scanner.devices.simulated.slide import ProceduralSlide
-from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM, DEPOSIT_RADIUS_UM, BareGlass, CameraGrid
+from scanner.devices.simulated.specimen import (
+    DEPOSIT_CENTRE_UM,
+    WHOLE_DEPOSIT,
+    BareGlass,
+    CameraGrid,
+    Deposit,
+)
 from scanner.devices.simulated.truth import CellClass, TruthObject
 
 Pixels = NDArray[np.uint8]
@@ -42,11 +48,14 @@ class Field:
 
 
 class SlideUnderCamera:
-    """A procedural slide before the shipped rig's camera; ``key`` and ``abnormal`` as for ``ProceduralSlide``."""
+    """A procedural slide before the shipped rig's camera; ``key``, ``abnormal`` and ``deposit`` as for its slide."""
 
-    def __init__(self, key: tuple[int, ...], abnormal: dict[CellClass, int]) -> None:
+    def __init__(
+        self, key: tuple[int, ...], abnormal: dict[CellClass, int], deposit: Deposit = WHOLE_DEPOSIT
+    ) -> None:
         self.grid = CameraGrid()
-        self._slide = ProceduralSlide(key, abnormal, self.grid)
+        self._deposit = deposit
+        self._slide = ProceduralSlide(key, abnormal, self.grid, deposit)
         self._camera = FieldCamera(key[0], self.grid)
         self._exposures = 0
 
@@ -72,16 +81,23 @@ class SlideUnderCamera:
         """Every object on the slide."""
         return self._truth[0]
 
+    def nuclear_looks(self) -> tuple[NDArray[np.float64], tuple[CellClass, ...]]:
+        """As ``ProceduralSlide.nuclear_looks``."""
+        return self._slide.nuclear_looks()
+
     def look(self, centre_um: tuple[float, float], defocus_um: float) -> Field:
         """The field around a place of the slide, ``defocus_um`` off the mean height of its cells."""
         z_um = self._slide.surface.height(*centre_um) + defocus_um
         raw = self._camera.expose(self._slide, centre_um, z_um, EXPOSURE_MS, self._exposures)
         self._exposures += 1
         rgb = np.asarray(cv2.multiply(raw, self._gain, dtype=cv2.CV_8U), dtype=np.uint8)
-        u, v = self.grid.from_slide(*centre_um)
-        corner = (round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2))
+        corner = self._corner(centre_um)
         boxes, classes = self._inside(corner)
         return Field(rgb, corner, boxes, classes)
+
+    def _corner(self, centre_um: tuple[float, float]) -> tuple[int, int]:
+        u, v = self.grid.from_slide(*centre_um)
+        return round(u - (SIDE_PX - 1) / 2), round(v - (SIDE_PX - 1) / 2)
 
     def _inside(self, corner: tuple[int, int]) -> tuple[NDArray[np.float64], tuple[CellClass, ...]]:
         objects, boxes = self._truth
@@ -91,17 +107,20 @@ class SlideUnderCamera:
         kept = np.nonzero(area >= LEAST_INSIDE * boxes[:, 2:].prod(axis=1))[0]
         return np.hstack([low, high - low])[kept], tuple(objects[i].cell_class for i in kept)
 
-    def scan(self, defocus_um: Sequence[float]) -> Iterator[Field]:
-        """All fields that touch the deposit, row by row; the heights repeat ``defocus_um``."""
-        for number, centre in enumerate(_grid_places(self.grid.um_per_px)):
-            yield self.look(centre, defocus_um[number % len(defocus_um)])
+    def scan(self, defocus_um: Sequence[float], kinds: frozenset[CellClass] | None = None) -> Iterator[Field]:
+        """The fields that touch the deposit, row by row; the heights repeat ``defocus_um``.
+
+        With ``kinds``, only those fields that show part of an object of one of these classes.
+        """
+        for number, centre in enumerate(_grid_places(self.grid.um_per_px, self._deposit)):
+            if kinds is None or kinds.intersection(self._inside(self._corner(centre))[1]):
+                yield self.look(centre, defocus_um[number % len(defocus_um)])
 
 
-def _grid_places(um_per_px: float) -> Iterator[tuple[float, float]]:
+def _grid_places(um_per_px: float, deposit: Deposit) -> Iterator[tuple[float, float]]:
     step = SIDE_PX * um_per_px * (1 - OVERLAP)
-    reach = DEPOSIT_RADIUS_UM + SIDE_PX * um_per_px / 2
-    steps = int(np.ceil(reach / step))
-    for row in range(-steps, steps + 1):
-        for col in range(-steps, steps + 1):
-            if np.hypot(row * step, col * step) <= reach:
-                yield DEPOSIT_CENTRE_UM[0] + col * step, DEPOSIT_CENTRE_UM[1] + row * step
+    margin = SIDE_PX * um_per_px / 2
+    steps = int(np.ceil((deposit.half_um + margin) / step))
+    line = np.arange(-steps, steps + 1) * step
+    for row, col in zip(*np.nonzero(deposit.reaches(line[None], line[:, None], margin)), strict=True):
+        yield DEPOSIT_CENTRE_UM[0] + float(line[col]), DEPOSIT_CENTRE_UM[1] + float(line[row])

@@ -1,7 +1,7 @@
 """How does a lab get a detector of its own? One folder of labelled images in, one package out."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ def train(
     steps: int | None = None,
     statement: Statement | None = None,
     start: Path | None = None,
+    stops_early: bool = True,
 ) -> TrainResult:
     """Train a package on ``data``.
 
@@ -46,10 +47,11 @@ def train(
         out: the package to write, a new or empty folder.
         seed: the same data and seed give the same package on the same machine.
         progress: told (steps done, steps in all, what).
-        steps: how long to learn from boxes; by default 2,400 steps. Crops are learnt in one.
+        steps: how long each of the two looks learns from boxes; by default 2,400 steps. Crops are learnt in one.
         statement: what the package says about itself; by default the folders' names.
         start: a package to go on from. For boxes one with the same network, by default random weights; for crops any,
             by default the shipped one.
+        stops_early: keep the weights that did best on the held-out slides; else learn to the end.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
@@ -57,7 +59,9 @@ def train(
     _refuse(out)
     command = f"rackscan train --data {data.name} --out {out.name} --seed {seed}"
     said = statement or Statement(out.name, f"labelled images of the folder {data.name}", command=command)
-    learnt = _learnt(data, out, seed, steps, said, start, progress or _silent)
+    long = {} if steps is None else {"steps": steps, "second_steps": steps}
+    given = {"seed": seed, "stops_early": stops_early, **long}
+    learnt = _learnt(data, out, given, said, start, progress or _silent)
     where = f"{learnt.held_out_images} images of {data.name} that were held out of training, chosen by slide"
     write_evaluation_page(out / PAGE, "Model card", learnt.package, learnt.assessment, where, learnt.command)
     return TrainResult(
@@ -72,8 +76,7 @@ def train(
 def _learnt(
     data: Path,
     out: Path,
-    seed: int,
-    steps: int | None,
+    given: Mapping[str, object],
     said: Statement,
     start: Path | None,
     progress: Progress,
@@ -82,9 +85,8 @@ def _learnt(
     from detection.training import TrainSettings
 
     first = _opened(start) if start else None
-    settings = TrainSettings(seed=seed) if steps is None else TrainSettings(seed=seed, steps=steps)
-    if first:
-        settings = settings.model_copy(update={"learning_rate": GENTLE_RATE})
+    going_on = {"learning_rate": GENTLE_RATE, "network": first.config.rackscan.network} if first else {}
+    settings = TrainSettings.model_validate({**given, **going_on})
     try:
         return train_package(data, out, settings, said, progress, first)
     except DataError as error:

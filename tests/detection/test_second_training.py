@@ -66,7 +66,7 @@ def test_a_second_look_tells_apart_what_the_first_cannot() -> None:
     examples = [_discs(seed) for seed in range(6)]
     trained = untrained(names=("HSIL", "NILM"))
     settings = SecondSettings(steps=60, batch=32, learning_rate=5e-3)
-    twice = with_second_look(trained, LOOK, examples[:4], examples[4:], settings, 1, lambda *_: None)
+    twice = with_second_look(trained, LOOK, examples[:4], examples[4:], settings, 1, {}, lambda *_: None)
     look = twice.config.rackscan.second_look
     assert look is not None
     detector = twice.opened(field(64, 64))

@@ -19,7 +19,12 @@ from detection.package import Network
 from detection.training import TrainSettings, split
 
 SMALL = TrainSettings(
-    steps=60, batch=8, patch_px=96, held_out=0.2, network=Network(channels=(8, 12, 16), dilations=(1, 2))
+    steps=60,
+    batch=8,
+    patch_px=96,
+    held_out=0.2,
+    network=Network(channels=(8, 12, 16), dilations=(1, 2)),
+    second_steps=0,
 )
 
 
@@ -77,12 +82,24 @@ def test_training_learns_to_find_and_tell_apart_what_it_was_shown(scenes: Path, 
 
 
 def test_the_same_data_and_seed_give_the_same_package(scenes: Path, tmp_path: Path) -> None:
-    few = SMALL.model_copy(update={"steps": 3})
+    few = SMALL.model_copy(update={"steps": 3, "second_steps": 1})
     hashes = [
         train_package(scenes, tmp_path / name, few, Statement("t", "squares"), lambda *_: None).package.hash
         for name in ("a", "b")
     ]
     assert hashes[0] == hashes[1]
+
+
+def test_training_goes_on_from_a_package_with_both_its_looks(scenes: Path, tmp_path: Path) -> None:
+    few = SMALL.model_copy(update={"steps": 30, "second_steps": 2})
+    start = train_package(scenes, tmp_path / "p", few, Statement("t", "squares"), lambda *_: None).package
+    look = start.config.rackscan.second_look
+    assert look is not None
+    assert look.class_names == ("NILM", "HSIL")
+    still = few.model_copy(update={"steps": 1, "second_steps": 1, "learning_rate": 1e-12})
+    after = train_package(scenes, tmp_path / "q", still, Statement("t", "squares"), lambda *_: None, start)
+    for name in ("head.weight", "second.stem.0.0.weight"):
+        assert np.allclose(after.package.weights[name], start.weights[name], atol=2e-3), name
 
 
 def test_crops_of_any_size_can_be_learnt_and_evaluated(tmp_path: Path) -> None:

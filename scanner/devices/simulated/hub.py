@@ -13,7 +13,8 @@ class SimulatedWorld(GenericDevice):
 
     Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural
     slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``, and ``Preparations``
-    what they are: ``histology`` for every slot, ``liquid-based;histology`` slot by slot, liquid-based where empty.
+    what they are: ``histology`` for every slot, ``liquid-based;histology`` slot by slot, liquid-based where empty;
+    ``small-liquid-based`` is a deposit of 5 × 5 mm with 5,500 squamous cells.
     """
 
     def __init__(self) -> None:

@@ -9,12 +9,13 @@ from scanner.devices.simulated.motion import draw
 from scanner.devices.simulated.picture import PictureSlide
 from scanner.devices.simulated.planes import check_specimen, open_planes
 from scanner.devices.simulated.slide import ProceduralSlide
-from scanner.devices.simulated.specimen import CameraGrid, Specimen
+from scanner.devices.simulated.specimen import SMALL_DEPOSIT, WHOLE_DEPOSIT, CameraGrid, Specimen
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
 from scanner.errors import BadInput
 
 _NORMAL = "normal"
-LIQUID_BASED, HISTOLOGY = "liquid-based", "histology"
+LIQUID_BASED, SMALL_LIQUID_BASED, HISTOLOGY = "liquid-based", "small-liquid-based", "histology"
+PREPARATIONS = (LIQUID_BASED, SMALL_LIQUID_BASED, HISTOLOGY)
 
 
 class SimulatedRack:
@@ -79,8 +80,8 @@ class SimulatedRack:
             BadInput: where one is unknown.
         """
         for text in filter(None, preparations):
-            if text not in (LIQUID_BASED, HISTOLOGY):
-                mend = f"write {LIQUID_BASED} or {HISTOLOGY}"
+            if text not in PREPARATIONS:
+                mend = f"write one of {', '.join(PREPARATIONS)}"
                 raise BadInput.one(f"unknown preparation {text!r}", mend, field="World.Preparations")
         self.preparations = preparations
         self.forget()
@@ -110,7 +111,8 @@ class SimulatedRack:
             )
         if self.preparation(slot) == HISTOLOGY:
             return HistologySection((self.seed, slot), grid)
-        return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid)
+        deposit = SMALL_DEPOSIT if self.preparation(slot) == SMALL_LIQUID_BASED else WHOLE_DEPOSIT
+        return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid, deposit)
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:
         """How many abnormal cells of each class the procedural slide of ``slot`` holds."""

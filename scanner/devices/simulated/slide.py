@@ -14,10 +14,11 @@ from scanner.devices.simulated.optics import defocus_sigma_px
 from scanner.devices.simulated.scene import draw_object
 from scanner.devices.simulated.specimen import (
     DEPOSIT_CENTRE_UM,
-    DEPOSIT_RADIUS_UM,
     OVERVIEW_SHAPE,
     OVERVIEW_UM_PER_PX,
+    WHOLE_DEPOSIT,
     CameraGrid,
+    Deposit,
     Surface,
 )
 from scanner.devices.simulated.sprites import COARSE, MOST_BLUR_PX, Sprite, turned, turned_box, turned_shape
@@ -87,16 +88,24 @@ class ProceduralSlide:
         key: what the slide depends on, such as (seed, slot).
         abnormal: how many cells of each abnormal class it holds.
         grid: the camera that will look at it.
+        deposit: where the sample lies, and how much of it.
     """
 
-    def __init__(self, key: tuple[int, ...], abnormal: dict[CellClass, int], grid: CameraGrid) -> None:
+    def __init__(
+        self,
+        key: tuple[int, ...],
+        abnormal: dict[CellClass, int],
+        grid: CameraGrid,
+        deposit: Deposit = WHOLE_DEPOSIT,
+    ) -> None:
         self._grid = grid
+        self._deposit = deposit
         rng = draw("slide", *key)
         self.surface = Surface(float(rng.uniform(-3, 3)), heading_rad=float(rng.uniform(0, 2 * math.pi)))
         self._strengths = (float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.9, 1.15)))
         self._palette = Palette()
         self._textures = Textures(int(rng.integers(2**31)), grid.um_per_px)
-        self._placed = tuple(self._all_objects(rng, _slide_counts(rng, abnormal)))
+        self._placed = tuple(self._all_objects(rng, _slide_counts(rng, abnormal, deposit.share)))
         self._buckets = _bucketed(self._placed)
 
     def absorb(self, od: FloatImage, corner: tuple[int, int], z_um: float) -> None:
@@ -165,6 +174,17 @@ class ProceduralSlide:
                     )
         return _nuclei(rows)
 
+    def nuclear_looks(self) -> tuple[NDArray[np.float64], tuple[CellClass, ...]]:
+        """(n, 2) area in µm² and mean optical density of a nucleus of each object that has one, and their n classes."""
+        rows, kinds = [], []
+        for item in self._placed:
+            if item.sprite.nucleus_area_px:
+                area, density = item.sprite.nucleus_look
+                stain = sum(item.stains[1]) / 3 / math.log(10)
+                rows.append((area * self._grid.um_per_px**2, density * stain))
+                kinds.append(item.sprite.body.cell_class)
+        return np.array(rows, np.float64).reshape(-1, 2), tuple(kinds)
+
     def nuclei_shown_in(self, corner: tuple[int, int], shape: tuple[int, int]) -> Nuclei:
         """The same, of all nuclei of which the field shows any; their areas are what it shows."""
         rows = []
@@ -194,7 +214,7 @@ class ProceduralSlide:
 
     def _all_objects(self, rng: np.random.Generator, counts: dict[CellClass, int]) -> Iterator[_Placed]:
         """Draw the store of drawings and lay them down where the sample is dense."""
-        places = _clumped_places(rng, sum(counts.values()))
+        places = _clumped_places(rng, sum(counts.values()), self._deposit)
         start = 0
         for kind, count in counts.items():
             drawn = count if kind in ABNORMAL else min(count, _DRAWN[kind])
@@ -241,9 +261,11 @@ def _scaled(od: tuple[float, float, float], factor: float) -> tuple[float, float
     return r * factor, g * factor, b * factor
 
 
-def _slide_counts(rng: np.random.Generator, abnormal: dict[CellClass, int]) -> dict[CellClass, int]:
+def _slide_counts(
+    rng: np.random.Generator, abnormal: dict[CellClass, int], share: float
+) -> dict[CellClass, int]:
     """Objects of one slide: inflammation and organisms differ from slide to slide, squamous cells do not."""
-    counts = dict(COUNTS)
+    counts = {kind: round(n * share) for kind, n in COUNTS.items()}
     for kind in (CellClass.LEUCOCYTE, CellClass.LEUCOCYTE_CLUMP, CellClass.MUCUS, CellClass.FLORA):
         counts[kind] = int(counts[kind] * rng.lognormal(-0.1, 0.4))
     for kind in (CellClass.CANDIDA, CellClass.TRICHOMONAS):
@@ -253,21 +275,21 @@ def _slide_counts(rng: np.random.Generator, abnormal: dict[CellClass, int]) -> d
     return counts | abnormal
 
 
-def _clumped_places(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+def _clumped_places(rng: np.random.Generator, count: int, deposit: Deposit) -> NDArray[np.float64]:
     """(count, 2) slide µm inside the deposit, in random order, dense in clumps and absent from wide gaps."""
-    side = int(2 * DEPOSIT_RADIUS_UM / _CLUMP_CELL_UM)
+    side = int(2 * deposit.half_um / _CLUMP_CELL_UM)
     wide, narrow = (
         cv2.GaussianBlur(rng.standard_normal((side, side)), (0, 0), scale_um / _CLUMP_CELL_UM)
         for scale_um in (500.0, 170.0)
     )
     field = wide / wide.std() + 0.7 * narrow / narrow.std()
-    at = (np.arange(side) + 0.5) * _CLUMP_CELL_UM - DEPOSIT_RADIUS_UM
-    inside = np.hypot(at[:, None], at[None]) < DEPOSIT_RADIUS_UM - _CLUMP_CELL_UM
+    at = (np.arange(side) + 0.5) * _CLUMP_CELL_UM - deposit.half_um
+    inside = deposit.reaches(at[None], at[:, None], -_CLUMP_CELL_UM)
     low, high = np.quantile(field[inside], (0.42, 0.999))
     chance = np.where(inside, np.clip((field - low) / (high - low), 0.0, 1) ** 0.8 + 0.004, 0).ravel()
     cells = rng.choice(chance.size, count, p=chance / chance.sum())
     rows, columns = np.divmod(cells, side)
-    corner = np.array(DEPOSIT_CENTRE_UM) - DEPOSIT_RADIUS_UM
+    corner = np.array(DEPOSIT_CENTRE_UM) - deposit.half_um
     return np.asarray(
         corner + (np.stack([columns, rows], 1) + rng.random((count, 2))) * _CLUMP_CELL_UM, np.float64
     )

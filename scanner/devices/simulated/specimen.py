@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanner.devices.simulated.textures import FloatImage
 from scanner.devices.simulated.truth import TruthObject
@@ -35,6 +36,30 @@ class CameraGrid:
         """The place on the grid of a point of the slide."""
         c, s = math.cos(self.rotation_rad) / self.um_per_px, math.sin(self.rotation_rad) / self.um_per_px
         return c * x_um + s * y_um, -s * x_um + c * y_um
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Where a sample lies around the deposit's centre: a disc of radius ``half_um``, or a square of twice that side.
+
+    ``share`` is how many of the usual objects it holds.
+    """
+
+    half_um: float = DEPOSIT_RADIUS_UM
+    square: bool = False
+    share: float = 1.0
+
+    def reaches(
+        self, x_um: NDArray[np.floating], y_um: NDArray[np.floating], margin_um: float
+    ) -> NDArray[np.bool_]:
+        """Which places, µm from the centre, lie inside, ``margin_um`` from its border or beyond it."""
+        distance = np.maximum(np.abs(x_um), np.abs(y_um)) if self.square else np.hypot(x_um, y_um)
+        return np.asarray(distance < self.half_um + margin_um)
+
+
+WHOLE_DEPOSIT = Deposit()
+SMALL_DEPOSIT = Deposit(half_um=2_500.0, square=True, share=5_500 / 20_000)
+"""5 x 5 mm with 5,500 squamous cells: a slide that is scanned in a minute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,18 @@ def test_a_slide_holds_twenty_thousand_squamous_cells_in_its_deposit(
     assert np.hypot(*at.T).max() < DEPOSIT_RADIUS_UM + 100
 
 
+def test_a_small_slide_holds_five_and_a_half_thousand_on_five_millimetres() -> None:
+    rack = SimulatedRack(seed=3)
+    rack.prepare(("small-liquid-based",))
+    rack.diagnose(("HSIL:4+ASC-H:1",))
+    truth = rack.specimen(1, CameraGrid()).truth()
+    counts = Counter(t.cell_class for t in truth)
+    assert sum(counts[kind] for kind in SQUAMOUS) == 5_500
+    assert (counts[CellClass.HSIL], counts[CellClass.ASC_H]) == (4, 1)
+    at = np.array([(t.x_um, t.y_um) for t in truth]) - DEPOSIT_CENTRE_UM
+    assert 2_200 < np.abs(at).max() < 2_600
+
+
 def test_nuclei_lie_round_a_tilted_bowed_plane(slide: ProceduralSlide) -> None:
     truth = slide.truth()
     rest = np.array([t.height_um - slide.surface.height(t.x_um, t.y_um) for t in truth])

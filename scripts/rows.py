@@ -1,4 +1,4 @@
-"""What is a line of the mosaic's bench? Shared by its parts."""
+"""What is a line of a bench? Shared by the parts of several."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

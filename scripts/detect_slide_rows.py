@@ -1,0 +1,78 @@
+"""Does the shipped detector miss an abnormal slide, and how many normal ones may it exclude? Rows for the bench.
+
+    python -m scripts.detect_slide_rows [--slides 100] [--kept FOLDER]
+
+A hundred slides of each kind take half an hour on two cores. The same slides, judged by a rule on the true area and
+darkness of nuclei, show whether the simulation is too easy.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.evaluation import auc, auc_interval, safe_point
+from detection.intervals import exact_interval
+from detection.package import default_package
+from detection.scoring import slide_score
+from scripts.evaluation_slides import Reading, read_slides
+from scripts.nuclear_rule import rule_scores
+from scripts.rows import Row, at_least, row, tell
+
+WANTED_EXCLUDED = 0.6
+WANTED_MISSED_BY_RULE = 0.1
+Numbers = NDArray[np.float64]
+
+
+def slide_rows(count: int, kept: Path | None = None) -> Iterator[Row]:
+    """The slides' figures and the rule's."""
+    abnormal, normal = read_slides(default_package(), range(count), kept)
+    yield from rows_of(abnormal, normal)
+
+
+def rows_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> Iterator[Row]:
+    """Rows of slides that were read."""
+    scores = np.array([slide_score(reading.abnormal) for reading in (*abnormal, *normal)])
+    truth = np.arange(len(scores)) < len(abnormal)
+    point = safe_point(scores, truth)
+    missed = int((scores[truth] < point.threshold).sum())
+    excluded = int((scores[~truth] < point.threshold).sum())
+    yield row(_counted("abnormal slides missed", missed, len(abnormal)), missed, 0, missed == 0)
+    share = excluded / len(normal)
+    yield at_least(_counted("normal slides excluded", excluded, len(normal)), share, WANTED_EXCLUDED)
+    yield row(f"AUC of slides, 95 % {auc_interval(scores, truth)}", auc(scores, truth))
+    rule = rule_scores([reading.looks for reading in (*abnormal, *normal)])
+    lost = missed_at_exclusion(rule[truth], rule[~truth], max(share, WANTED_EXCLUDED))
+    yield at_least(
+        "abnormal slides missed by the rule on nuclei at that exclusion", lost, WANTED_MISSED_BY_RULE
+    )
+    yield row("AUC of slides, rule on nuclei", auc(rule, truth))
+
+
+def missed_at_exclusion(abnormal: Numbers, normal: Numbers, excluded: float) -> float:
+    """Share of the abnormal slides under the point that excludes that share of the normal ones."""
+    return float((abnormal < np.quantile(normal, excluded)).mean())
+
+
+def _counted(what: str, found: int, of: int) -> str:
+    low, high = exact_interval(found, of) or (0.0, 1.0)
+    return f"{what}, {found} of {of} (95 % {100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def main() -> None:
+    """Print the rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--slides", type=int, default=100)
+    parser.add_argument("--kept", type=Path, default=None)
+    given = parser.parse_args()
+    if given.kept:
+        given.kept.mkdir(parents=True, exist_ok=True)
+    tell(slide_rows(given.slides, given.kept))
+
+
+if __name__ == "__main__":
+    main()
