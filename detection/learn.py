@@ -12,14 +12,16 @@ from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
 from detection.crops import PATCH_PX, zoom_of
 from detection.descent import Progress
-from detection.detections import Image
+from detection.detections import Floats, Image
+from detection.errors import DataError
 from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
 from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
 from detection.learn_crops import with_crops
-from detection.learn_twice import with_second_look
+from detection.learn_twice import weighed, with_second_look
 from detection.model_card import Statement, model_card
 from detection.package import (
+    SECOND_PREFIX,
     Calibration,
     DetectorPackage,
     Extension,
@@ -77,8 +79,11 @@ def train_package(
         trained = _taught_by_crops(data, examples, statement, start, progress)
     else:
         watched = rest if settings.stops_early else []
-        weights = fit(examples, data.classes, settings, start, progress, watched)
-        trained = Trained(_config(data, settings, statement), weights)
+        if settings.steps or start is None:
+            weights = fit(examples, data.classes, settings, start, progress, watched)
+        else:
+            weights = _first_look(start, data)
+        trained = Trained(_config(data, settings, statement, start), weights)
         trained = _calibrated(trained, data, held, test_image, progress)
         trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
     nothing = Assessment(Figures(n={"images": 0}))
@@ -88,6 +93,17 @@ def train_package(
     card = model_card(trained.config, data.counts(), assessment.figures, statement.command)
     package = write_package(trained, test_image, card, out)
     return Learnt(package, assessment, statement.command, len(kept), len(held))
+
+
+def _first_look(start: DetectorPackage, data: DataSet) -> dict[str, Floats]:
+    """That of ``start``, as it is.
+
+    Raises:
+        DataError: where the data have other classes than it.
+    """
+    if [entry.name for entry in data.classes] != [entry.name for entry in start.classes]:
+        raise DataError(str(data.path), [f"its classes are not those of {start.config.name}, which is kept"])
+    return {n: values for n, values in start.weights.items() if not n.startswith(SECOND_PREFIX)}
 
 
 def _taught_by_crops(
@@ -111,7 +127,9 @@ def _taught_by_crops(
     return Trained(trained.config.model_copy(update=update), trained.weights)
 
 
-def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> PackageConfig:
+def _config(
+    data: DataSet, settings: TrainSettings, statement: Statement, start: DetectorPackage | None
+) -> PackageConfig:
     scale = "as stated by the data" if data.scale_known else "assumed, the data do not say it"
     return PackageConfig(
         architecture=ARCHITECTURE,
@@ -124,13 +142,20 @@ def _config(data: DataSet, settings: TrainSettings, statement: Statement) -> Pac
         rackscan=Extension(
             classes=data.classes,
             network=settings.network,
-            provenance=f"{settings.steps} steps of {settings.batch} patches, second look {settings.second_steps} "
-            f"steps, seed {settings.seed}",
+            provenance=_provenance(settings, start),
             training_data=f"{statement.training_data}; scale {scale}",
             intended_use=statement.intended_use,
             sha256={},
         ),
     )
+
+
+def _provenance(settings: TrainSettings, start: DetectorPackage | None) -> str:
+    first = f"{settings.steps} steps of {settings.batch} patches"
+    if start is not None:
+        before = f"{start.config.name} ({start.hash[:16]}): {start.config.rackscan.provenance}"
+        first = f"{first}, from {before}" if settings.steps else f"first look of {before}"
+    return f"{first}; second look {settings.second_steps} steps; seed {settings.seed}"
 
 
 def _self_test_image(images: Sequence[Labelled], data: DataSet, settings: TrainSettings) -> Image:
@@ -169,11 +194,17 @@ def _looking_twice(
     progress: Progress,
 ) -> Trained:
     """With a second look, where there are two classes to tell apart and one of them is abnormal."""
-    abnormal = indices(data.classes, Role.ABNORMAL)
-    if not settings.second_steps or len(data.classes) < 2 or not abnormal:
-        return trained
-    again = SecondLook(class_names=tuple(entry.name for entry in data.classes))
+    names = tuple(entry.name for entry in data.classes)
+    again = SecondLook(class_names=names, floor=settings.second_floor)
     known = {} if start is None else second_weights(start.weights)
+    if not settings.second_steps:
+        before = None if start is None else start.config.rackscan.second_look
+        if before is None or before.class_names != names:
+            return trained
+        again = before.model_copy(update={"floor": settings.second_floor})
+        return weighed(trained, again, known, held, progress)
+    if len(names) < 2 or not indices(data.classes, Role.ABNORMAL):
+        return trained
     how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
 

@@ -37,8 +37,15 @@ def with_second_look(
     found = _found(once, training, progress, "looking at what to look at twice")
     given = suspects(found, training, len(look.class_names), look.floor)
     sampler = PatchSampler(training, given, look, settings, seed)
-    weights = fit_second(sampler, look, settings, seed, known, progress)
-    both = trained.weights | {SECOND_PREFIX + name: values for name, values in weights.items()}
+    return weighed(trained, look, fit_second(sampler, look, settings, seed, known, progress), held, progress)
+
+
+def weighed(
+    trained: Trained, look: SecondLook, second: dict[str, Floats], held: Sequence[Example], progress: Progress
+) -> Trained:
+    """``trained`` with a second network of these weights, whose say is weighed on ``held``."""
+    once = _changed(trained, calibration=AS_IT_IS, second_look=None)
+    both = trained.weights | {SECOND_PREFIX + name: values for name, values in second.items()}
     judged = look.model_copy(update={"calibration": SECOND_ONLY})
     twice = _changed(Trained(trained.config, both), second_look=judged)
     weighed = look.model_copy(update={"calibration": _weighed(once, twice, held, look, progress)})

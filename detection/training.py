@@ -29,15 +29,18 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     seed: int = 1
-    steps: int = Field(default=2400, ge=1)
+    steps: int = Field(default=2400, ge=0)
+    """How long the first look learns; 0 keeps that of the package one goes on from."""
     batch: int = Field(default=16, ge=1)
     patch_px: int = Field(default=256, ge=64, multiple_of=8)
     learning_rate: float = Field(default=3e-3, gt=0)
     held_out: float = Field(default=0.1, ge=0, lt=0.5)
     spacing_um_px: float = Field(default=0.5, gt=0)
-    network: Network = Network(channels=(16, 32, 80), dilations=(1, 2, 4, 2, 1), separable=True)
+    network: Network = Network(channels=(16, 32, 80))
     second_steps: int = Field(default=2400, ge=0)
-    """How long the second look learns; 0 for a package without one."""
+    """How long the second look learns; 0 keeps that of the package one goes on from, if it has one."""
+    second_floor: float = Field(default=0.05, ge=0, lt=1)
+    """First-look P(abnormal), uncalibrated, from which a candidate is looked at again."""
     stops_early: bool = True
     """Keep what did best on the held-out images; else learn to the end."""
 

@@ -41,9 +41,6 @@ TIMES: dict[CellClass, float] = {
 }
 SceneMaker = Callable[[np.random.Generator], tuple[Scene, Look]]
 TRAINING_KEY = 1_000_003
-MOST_ABNORMAL = 90
-FIELDS_PER_SLIDE = 32
-AT_ABNORMAL = 0.7
 BESIDE_UM = 150.0
 FIELD_RADIUS_UM = 9_300.0
 DEFOCUS_UM = 0.7
@@ -96,6 +93,9 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=700)
     parser.add_argument("--crowded", type=int, default=1000)
     parser.add_argument("--slides", type=int, default=16)
+    parser.add_argument("--most-abnormal", type=int, default=90, help="cells of a class on a slide")
+    parser.add_argument("--fields", type=int, default=32, help="of a slide")
+    parser.add_argument("--beside", type=float, default=0.7, help="share of them beside an abnormal cell")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--part", default="scenes", help="names the files, so that a folder can hold several sets"
@@ -112,7 +112,8 @@ def main() -> int:
         if number % 100 == 99:
             print(f"{number + 1} of {given.scenes + given.crowded} scenes", file=sys.stderr)
     for number in range(given.slides):
-        _add_slide(coco, number, given.out, given.seed, given.part)
+        slides = Slides(given.seed, given.part, given.most_abnormal, given.fields, given.beside)
+        _add_slide(coco, number, given.out, slides)
         print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
     (given.out / f"{given.part}.json").write_text(json.dumps(coco))
     return 0
@@ -163,25 +164,40 @@ def _add_scene(
     _add(coco, out, name, scene.rgb, quality, look.um_per_px, name, labelled)
 
 
-def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int, part: str) -> None:
-    rng = np.random.default_rng((seed, TRAINING_KEY, number))
-    abnormal = {kind: int(rng.integers(MOST_ABNORMAL // 3, MOST_ABNORMAL)) for kind in sorted(ABNORMAL)}
-    slide = SlideUnderCamera((TRAINING_KEY, seed, number), abnormal)
+@dataclass(frozen=True, slots=True)
+class Slides:
+    """The rig's own slides: up to so many abnormal cells of a class, so many fields, a share of them beside one."""
+
+    seed: int
+    part: str
+    most_abnormal: int
+    fields: int
+    beside: float
+
+
+def _add_slide(coco: dict[str, Any], number: int, out: Path, how: Slides) -> None:
+    rng = np.random.default_rng((how.seed, TRAINING_KEY, number))
+    least, most = how.most_abnormal // 3, how.most_abnormal
+    abnormal = {kind: int(rng.integers(least, most)) for kind in sorted(ABNORMAL)}
+    slide = SlideUnderCamera((TRAINING_KEY, how.seed, number), abnormal)
     suspects = [(t.x_um, t.y_um) for t in slide.truth() if t.cell_class in ABNORMAL]
-    for index in range(FIELDS_PER_SLIDE):
-        field = slide.look(_place(rng, suspects), float(rng.normal(0, DEFOCUS_UM)))
+    name = f"{how.part}_slide{number:03d}"
+    for index in range(how.fields):
+        beside = how.beside > 0 and rng.random() < how.beside
+        place = _beside(rng, suspects) if beside else _anywhere(rng)
+        field = slide.look(place, float(rng.normal(0, DEFOCUS_UM)))
         labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
-        name = f"{part}_slide{number:03d}_{index:03d}"
-        _add(coco, out, name, field.rgb, None, slide.grid.um_per_px, f"{part}_slide{number:03d}", labelled)
+        _add(coco, out, f"{name}_{index:03d}", field.rgb, None, slide.grid.um_per_px, name, labelled)
 
 
-def _place(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The slide µm of a field beside an abnormal cell, or anywhere in the deposit."""
-    if rng.random() < AT_ABNORMAL:
-        x_um, y_um = suspects[int(rng.integers(len(suspects)))]
-        return x_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM)), y_um + float(
-            rng.uniform(-BESIDE_UM, BESIDE_UM)
-        )
+def _beside(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The slide µm of a field that shows an abnormal cell."""
+    x_um, y_um = suspects[int(rng.integers(len(suspects)))]
+    return x_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM)), y_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM))
+
+
+def _anywhere(rng: np.random.Generator) -> tuple[float, float]:
+    """The slide µm of a field anywhere in the deposit."""
     radius, angle = FIELD_RADIUS_UM * float(rng.random()) ** 0.5, float(rng.uniform(0, 2 * np.pi))
     x_um, y_um = DEPOSIT_CENTRE_UM
     return x_um + radius * float(np.cos(angle)), y_um + radius * float(np.sin(angle))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from detection.learn import Learnt
 
 Progress = Callable[[int, int, str], None]
-GENTLE_RATE = 1.5e-3
+GENTLE_RATE = 2e-3
 PAGE = "MODEL_CARD.html"
 
 
@@ -38,7 +38,7 @@ def train(
     steps: int | None = None,
     statement: Statement | None = None,
     start: Path | None = None,
-    stops_early: bool = True,
+    further: Mapping[str, object] | None = None,
 ) -> TrainResult:
     """Train a package on ``data``.
 
@@ -47,11 +47,11 @@ def train(
         out: the package to write, a new or empty folder.
         seed: the same data and seed give the same package on the same machine.
         progress: told (steps done, steps in all, what).
-        steps: how long each of the two looks learns from boxes; by default 2,400 steps. Crops are learnt in one.
+        steps: how long to learn from boxes, each of the two looks; by default 2,400 steps. Crops are learnt in one.
         statement: what the package says about itself; by default the folders' names.
         start: a package to go on from. For boxes one with the same network, by default random weights; for crops any,
             by default the shipped one.
-        stops_early: keep the weights that did best on the held-out slides; else learn to the end.
+        further: settings of ``detection.training.TrainSettings`` that shall differ.
 
     Raises:
         BadInput: torch is not installed, the labels are not in order, or ``out`` is occupied; nothing was written.
@@ -60,7 +60,7 @@ def train(
     command = f"rackscan train --data {data.name} --out {out.name} --seed {seed}"
     said = statement or Statement(out.name, f"labelled images of the folder {data.name}", command=command)
     long = {} if steps is None else {"steps": steps, "second_steps": steps}
-    given = {"seed": seed, "stops_early": stops_early, **long}
+    given = {"seed": seed, **long, **(further or {})}
     learnt = _learnt(data, out, given, said, start, progress or _silent)
     where = f"{learnt.held_out_images} images of {data.name} that were held out of training, chosen by slide"
     write_evaluation_page(out / PAGE, "Model card", learnt.package, learnt.assessment, where, learnt.command)
