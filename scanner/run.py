@@ -65,11 +65,10 @@ def run_rack(request: RunRequest, show: Show = nobody) -> RunResult:
     """
     prepared = prepare(request)
     with open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig:
+        started = _started(rig, prepared)
         folder = RunFolder.create(request.out, prepared.settings, needed_bytes(prepared, request.out))
         with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log):
-            devices: Body = {label: {**properties} for label, properties in rig.snapshot().items()}
-            rack: Body = prepared.rack.model_dump(mode="json")
-            ledger.append(Kind.RUN_STARTED, "", "", {"devices": devices, "rack": rack})
+            ledger.append(Kind.RUN_STARTED, "", "", started)
             return _scan(rig, prepared, folder, ledger, [], show)
 
 
@@ -90,6 +89,8 @@ def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
             open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig,
             run_log(folder.log),
         ):
+            if ledger.latest(Kind.RUN_STARTED) is None:
+                ledger.append(Kind.RUN_STARTED, "", "", _started(rig, prepared))
             ledger.append(Kind.RUN_RESUMED, "", "", {})
             _sweep(folder, ledger)
             withdraw_provisional(folder, ledger)
@@ -117,6 +118,13 @@ def replay_run(run_dir: Path, out: Path, show: Show = nobody) -> RunResult:
         )
         desk = _desk(prepared, folder, spool, plans, Teller(folder.settings.run, prepared.rack.slots, show))
         return _read_rack(desk, ledger, items, road, [])
+
+
+def _started(rig: Rig, prepared: Prepared) -> Body:
+    """What is so when a run begins: every property of every device, and which slides lie where."""
+    devices: Body = {label: {**properties} for label, properties in rig.snapshot().items()}
+    rack: Body = prepared.rack.model_dump(mode="json")
+    return {"devices": devices, "rack": rack}
 
 
 def _scan(

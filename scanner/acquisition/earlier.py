@@ -25,7 +25,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """``tiles`` by ``tile_key``, as facts; ``unloaded``: every plan of it was captured."""
+    """``tiles`` by ``tile_key``, as facts; ``captured``: the stage has nothing more to do for it."""
 
     slide_id: str
     identity: Identity | None
@@ -33,6 +33,7 @@ class Earlier:
     decided: Decided | None
     plans: tuple[Plan, ...]
     tiles: Mapping[str, Body]
+    captured: bool
     unloaded: bool
     finished: bool
 
@@ -49,6 +50,7 @@ class Earlier:
             decided=_decided(fault.body) if fault else None,
             plans=tuple(plan_from_body(event.body) for event in ledger.events(Kind.PLAN, slide_id)),
             tiles={event.key: event.body for event in ledger.events(Kind.TILE, slide_id)},
+            captured=ledger.latest(Kind.SLIDE_CAPTURED, slide_id) is not None,
             unloaded=ledger.latest(Kind.SLIDE_UNLOADED, slide_id) is not None,
             finished=ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None,
         )

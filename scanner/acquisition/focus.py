@@ -67,8 +67,8 @@ def _known_survey(ledger: LedgerProtocol, slide: Slide) -> Survey | None:
     curve = ledger.latest(Kind.FOCUS_MAP, slide.slide_id)
     if curve is None:
         return None
-    points = [event.body for event in ledger.events(Kind.FOCUS_POINT, slide.slide_id)]
-    return Survey.of_bodies(points, curve.body)
+    points = {event.key: event.body for event in ledger.events(Kind.FOCUS_POINT, slide.slide_id)}
+    return Survey.of_bodies(list(points.values()), curve.body)
 
 
 def _surveyed(rig: Rig, ledger: LedgerProtocol, slide: Slide, plan: Plan, slide_to_stage: Affine) -> Survey:

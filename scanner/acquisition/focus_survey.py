@@ -14,6 +14,7 @@ from autofocus.point_choice import POINT_SIGMA_UM, most_telling, short_way
 from autofocus.relief import Relief
 from autofocus.search import first_point, guided, template_of
 from autofocus.template import Fade, FocusTemplate
+from scanner.acquisition.acquire import FAILURES_IN_A_ROW
 from scanner.acquisition.focus_search import search_focus
 from scanner.devices.rig import Rig
 from scanner.errors import CameraFault, FocusRefused
@@ -127,9 +128,11 @@ def survey(
 
     Raises:
         FocusRefused: sample was seen, and no place of several could be focused.
+        CameraFault: no frame came at several places in a row; that is no fault of the slide.
         DeviceFault, Stopped: from stage and drive.
     """
     under_way = SurveyUnderWay(rig.profile)
+    unseen = 0
     spacing = rig.profile.focus.point_spacing_fields
     for tile in places or survey_places(plan.tiles, spacing, under_way.most):
         if under_way.hopeless:
@@ -137,7 +140,11 @@ def survey(
         move = rig.stage.start_move(slide_to_stage.apply(Point(tile.x_um, tile.y_um)))
         search = under_way.search(tile)
         move.wait()
-        under_way.note(tile, _answer(rig, tile, search))
+        answer = _answer(rig, tile, search)
+        under_way.note(tile, answer)
+        unseen = unseen + 1 if isinstance(answer, str) else 0
+        if unseen == FAILURES_IN_A_ROW:
+            raise CameraFault(rig.profile.devices.camera, f"{unseen} focus points in a row failed: {answer}")
     _refuse_where_sample_never_came_sharp(under_way.points)
     return under_way.survey()
 

@@ -64,6 +64,11 @@ def identify(label: Pixels | None, expected: str | None) -> Identity:
     return _no_single_code(len(texts), len(readable), expected)
 
 
+def is_another(now: Identity, before: Identity) -> bool:
+    """Do two looks at a slide name different ones? Where one of them saw no name, nothing contradicts."""
+    return None not in (now.accession, before.accession) and now.accession != before.accession
+
+
 def _without_label(expected: str | None, why: str) -> Identity:
     if expected is None:
         return Identity(

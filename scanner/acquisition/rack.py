@@ -11,7 +11,7 @@ from scanner.acquisition.acquire import Session
 from scanner.acquisition.capture import Books, OnStage, begin_scan, capture
 from scanner.acquisition.earlier import Decided, Earlier, affine_to_body
 from scanner.acquisition.focus_places import unreachable
-from scanner.acquisition.identity import Identity, IdentityState, identify
+from scanner.acquisition.identity import Identity, IdentityState, identify, is_another
 from scanner.acquisition.locate import Located, locate, plan_slide
 from scanner.acquisition.reseat import reseat
 from scanner.devices.rig import Rig
@@ -80,13 +80,17 @@ def capture_rack(task: Task, entries: tuple[RackSlot, ...]) -> Iterator[Item]:
         earlier = Earlier.of(task.books.ledger, slide.slide_id)
         if not earlier.finished:
             yield from _one(task, entry, slide, earlier)
+        elif not earlier.unloaded:
+            _leave(task, slide)
 
 
 def _one(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Iterator[Item]:
-    if earlier.decided or earlier.unloaded:
+    if earlier.decided or earlier.captured:
         begun = recalled(task.rig.profile, task.folder, slide, earlier)
         yield begun
         yield from replayed(earlier, task.books.spool, task.next_plan) if begun.plan else ()
+        if not earlier.unloaded:
+            _leave(task, slide)
         yield SlideEnded(slide)
         return
     begun, session = _surveyed(task, _begin(task, entry, slide, earlier), earlier)
@@ -95,7 +99,7 @@ def _one(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Iterato
     if begun.plan is not None and session is not None:
         on_stage = OnStage(begun.slide, begun.located, begun.stage_to_slide, begun.plan, earlier)
         yield from capture(session, task.books, on_stage, task.next_plan)
-    _leave(task, begun)
+    _leave(task, slide)
     yield SlideEnded(slide)
 
 
@@ -165,49 +169,53 @@ def _begin(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Slide
     if located is not None:
         to_slide = to_slide.shifted(Point(-located.seating_um.x, -located.seating_um.y))
         _keep_label(task, slide, located)
-    seen = SlideBegun(
-        slide.model_copy(update={"accession": identity.accession}), identity, located, to_slide, None, None
-    )
+    named = slide.model_copy(update={"accession": identity.accession})
+    seen = SlideBegun(named, identity, located, to_slide, None, None)
     if identity.state is IdentityState.CONFLICT:
         return replace(seen, decided=Decided(Outcome.IDENTITY_CONFLICT, identity.reason))
+    if earlier.identity is not None and is_another(identity, earlier.identity):
+        reason = "the label is not the one that this slide had before the stop: compare the glass"
+        return replace(seen, decided=Decided(Outcome.IDENTITY_CONFLICT, reason))
     return _again(task, seen, earlier) if earlier.tiles else _planned(task, seen, earlier)
 
 
 def _planned(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
     """The first plan; one that an earlier session saved never changes."""
-    profile = task.rig.profile
     made = earlier.plans[0] if earlier.plans else None
-    plan = made or plan_slide(seen.located, profile, seen.slide, task.region_um)
+    plan = made or plan_slide(seen.located, task.rig.profile, seen.slide, task.region_um)
     if plan is None:
         return replace(seen, decided=Decided(Outcome.EMPTY, "the overview shows no sample on the glass"))
-    to_stage = seen.stage_to_slide.inverse()
-    problems = plan.problems(to_stage, profile.limits)
-    problems += unreachable(seen.slide.focus_points_um, to_stage, profile.limits)
+    return _reachable(task, seen, plan)
+
+
+def _reachable(task: Task, seen: SlideBegun, plan: Plan) -> SlideBegun:
+    """The slide with its plan, unless some of it lies beyond the limits now that its seating is known."""
+    to_stage, limits = seen.stage_to_slide.inverse(), task.rig.profile.limits
+    problems = plan.problems(to_stage, limits) + unreachable(seen.slide.focus_points_um, to_stage, limits)
     if problems:
         return replace(seen, decided=Decided(Outcome.RERUN, "; ".join(map(str, problems))))
     return replace(seen, plan=plan)
 
 
 def _again(task: Task, seen: SlideBegun, earlier: Earlier) -> SlideBegun:
-    """A slide that was begun before: the same glass, where it lies now, and the plan it had."""
-    before = earlier.identity or NOBODY
-    if before.accession != seen.identity.accession:
-        reason = "the label is not the one that this slide had before the stop: compare the glass"
-        return replace(seen, decided=Decided(Outcome.IDENTITY_CONFLICT, reason))
-    if earlier.stage_to_slide is None:
-        return _planned(task, seen, earlier)
+    """A slide of which tiles were taken: the same glass, where it lies now, and the plan it had."""
     if task.rig.light is not None:
         task.rig.light.switch(True)
-    found = reseat(task.rig, earlier, task.books.spool)
+    edges = seen.stage_to_slide if seen.located is not None else None
+    found = reseat(task.rig, earlier, task.books.spool, edges)
     if found is None:
-        reason = "after the stop none of three kept fields was found again on the glass: scan the slide anew"
+        reason = "after the stop its kept fields were not found again on the glass: scan the slide anew"
         return replace(seen, decided=Decided(Outcome.RERUN, reason))
-    return replace(
+    same = found.recognised and seen.identity.accession is None
+    identity = (earlier.identity if same else None) or seen.identity
+    again = replace(
         seen,
-        stage_to_slide=found,
-        plan=earlier.plans[0],
+        slide=seen.slide.model_copy(update={"accession": identity.accession}),
+        identity=identity,
+        stage_to_slide=found.to_slide,
         located=kept_overview(task.rig.profile, task.folder, seen.slide),
     )
+    return _reachable(task, again, earlier.plans[0])
 
 
 def _load(task: Task, slide: Slide, entry: RackSlot) -> None:
@@ -259,9 +267,9 @@ def _book(task: Task, begun: SlideBegun) -> None:
     ledger.append(Kind.SEATED, name, "", affine_to_body(begun.stage_to_slide))
 
 
-def _leave(task: Task, begun: SlideBegun) -> None:
+def _leave(task: Task, slide: Slide) -> None:
     if task.rig.light is not None:
         task.rig.light.switch(False)
     retract(task.rig)
     task.rig.loader.unload()
-    task.books.ledger.append(Kind.SLIDE_UNLOADED, begun.slide.slide_id, "", {})
+    task.books.ledger.append(Kind.SLIDE_UNLOADED, slide.slide_id, "", {})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from scanner.cli.shared import Detector, Json, UmPerPx, count, emit, quiet_stdout, say, told
+from scanner.cli.shared import Json, UmPerPx, count, emit, quiet_stdout, say, told
 from scanner.errors import BadInput, Stopped
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def detect(
         Path, typer.Option(metavar="DIR", help="A new or empty folder; of an archive also its own.")
     ],
     um_per_px: UmPerPx = None,
-    detector: Detector = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="PACKAGE", help="A detector package; default: the shipped one.")
+    ] = None,
     diagnoses: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="What was signed out: case,diagnosis or file,diagnosis (Bethesda)."),

@@ -44,10 +44,11 @@ class MotorLoader:
     def load(self, slot: int) -> None:
         """See ``protocols.Loader.load``."""
         check_slot(self._label, slot, self._slots)
-        if self.occupied(slot) is False:
-            raise LoaderFault(self._label, f"slot {slot} is empty; nothing moved")
+        self._mm.wait_idle(self._label, self._deadline_s, self._latch)  # a killed program's move goes on
         if self.loaded() == slot:
             return
+        if self.occupied(slot) is False:
+            raise LoaderFault(self._label, f"slot {slot} is empty; nothing moved")
         self.unload()
         try:
             self._go(slot)

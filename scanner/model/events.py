@@ -37,6 +37,7 @@ class Kind(StrEnum):
     BLOCK = "block"
     DETECTED = "detected"
     TILE_FINISHED = "tile-finished"
+    SLIDE_CAPTURED = "slide-captured"
     SLIDE_UNLOADED = "slide-unloaded"
     SLIDE_FAULT = "slide-fault"
     SLIDE_FINISHED = "slide-finished"

@@ -16,6 +16,7 @@ from scanner.export.geojson import write_geojson
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Space
 from scanner.pipeline.findings import Findings, from_merged
+from scanner.session.request import NO_DETECTOR
 from scanner.storage.atomic import AGAIN, write_atomic
 from scanner.storage.images import StoredImage, open_image
 from scanner.storage.tables import findings_table, write_table
@@ -101,8 +102,14 @@ def opened(package: str | None) -> Detector:
     """The detector in the folder ``package``, else the shipped one.
 
     Raises:
-        BadInput: it is no usable package.
+        BadInput: it is no usable package, or none at all.
     """
+    if package == NO_DETECTOR:
+        problem, mend = (
+            "nothing can be detected without a detector",
+            "leave --detector out for the shipped one",
+        )
+        raise BadInput.one(problem, f"{mend}, or give the folder of a package", field="--detector")
     try:
         return open_detector(Path(package) if package else default_package())
     except PackageError as error:

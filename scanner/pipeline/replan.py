@@ -83,7 +83,8 @@ def settled(
 ) -> Iterator[Judged | PlanSettled]:
     """Judged tiles as they come; where a plan ends, the next one is made and told to whoever moves the stage.
 
-    It ends with the last plan: nothing waits for the slide to leave the stage.
+    It is told before any step hears of it: when the frames of the last plan go, the stage needs none of them. It ends
+    with the last plan: nothing waits for the slide to leave the stage.
     """
     plans = [first]
     for item in judged:
@@ -92,8 +93,8 @@ def settled(
             yield item
             continue
         following = replanner.next_plan(plans)
-        yield PlanSettled(plans[-1], following)
         tell(following)
+        yield PlanSettled(plans[-1], following)
         if following is None:
             return
         plans.append(following)

@@ -104,6 +104,8 @@ def read_slide(
     def tell(following: Plan | None) -> None:
         if following is not None:
             desk.teller.planned(following)
+        else:
+            _book_captured(desk, name)
         desk.tell(following)
 
     flat = FlatChoice(desk.profile, desk.folder.ledger, name)
@@ -126,6 +128,12 @@ def read_slide(
         growable=desk.growable,
         border_left=desk.growable and replanner.border_left(plans),
     )
+
+
+def _book_captured(desk: Desk, name: str) -> None:
+    """A session that goes on from here leaves the glass alone: its frames may all be gone by then."""
+    with Ledger.open(desk.folder.ledger) as ledger:
+        ledger.append(Kind.SLIDE_CAPTURED, name, "", {})
 
 
 @dataclass(frozen=True, slots=True)

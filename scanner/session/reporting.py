@@ -65,19 +65,24 @@ def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> 
 
 
 def finish_undecided(folder: RunFolder, ledger: Ledger, begun: SlideBegun) -> SlideReport:
-    """A slide that was not scanned, with the reason."""
-    decision = undecided(begun)
+    """A slide that was not scanned, or not to its end, with the reason and what was captured of it."""
+    decision, name = undecided(begun), begun.slide.slide_id
+    with RunReader.open(folder.root) as reader:
+        counts = reader.counts(name)
     report = SlideReport(
         slot=begun.slide.slot,
-        slide_id=begun.slide.slide_id,
+        slide_id=name,
         outcome=begun.decided.outcome if begun.decided else Outcome.RERUN,
         verdict=decision.verdict,
+        tiles=counts,
         preparation=begun.slide.preparation,
         accession=begun.slide.accession,
         reasons=decision.reasons,
         sample_covered=0.0 if begun.located is not None and not begun.located.empty else None,
     )
-    folder.slide(begun.slide.slide_id).folder.mkdir(parents=True, exist_ok=True)
+    folder.slide(name).folder.mkdir(parents=True, exist_ok=True)
+    if counts.planned:
+        write_table(folder.slide(name).tiles, tiles_table(ledger, name))
     return _told(folder, ledger, report)
 
 

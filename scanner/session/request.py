@@ -27,6 +27,7 @@ from scanner.storage.run_folder import FrozenFile, RunSettings, new_run_id, prob
 T = TypeVar("T")
 
 NO_DETECTOR = "none"
+RACK_FILE = "rack"
 DEFAULT_PACKAGE = Path(__file__).parents[2] / "detection" / "packages" / "default"
 DECIDE_ABOUT_PIXELS = (
     "numpy",
@@ -102,7 +103,7 @@ def reopen(settings: RunSettings, ledger: LedgerProtocol) -> Prepared:
     Raises:
         BadInput: the profile was changed since the run began, or what it needs is gone.
     """
-    rack = _rack_of(ledger) or settings.rack
+    rack = _rack_of(settings, ledger)
     if settings.profile is None or rack is None:
         raise BadInput.one("this run has no rig to go on with", "a replay is run again as a whole")
     path = Path(settings.profile.path)
@@ -134,10 +135,20 @@ def _without_identities(rack: Rack) -> Rack:
     return Rack(slots=tuple(entry.model_copy(update={"slide": None}) for entry in rack.slots))
 
 
-def _rack_of(ledger: LedgerProtocol) -> Rack | None:
+def _rack_of(settings: RunSettings, ledger: LedgerProtocol) -> Rack | None:
+    """Which slides lie where, as the ledger knows it; None for a replay.
+
+    Raises:
+        BadInput: the run was killed before the ledger knew, and only the rack file said so.
+    """
     started = ledger.latest(Kind.RUN_STARTED)
-    rack = started.body.get("rack") if started else None
-    return Rack.model_validate(rack) if rack else None
+    if started is not None:
+        rack = started.body.get("rack")
+        return Rack.model_validate(rack) if rack else None
+    if settings.options.get(RACK_FILE):
+        problem = "the run was killed before it had written down whose slides these are; nothing had moved"
+        raise BadInput.one(problem, "delete its folder and give rackscan run again")
+    return settings.rack
 
 
 def _try(problems: list[Problem], read: Callable[[], T]) -> T | None:
@@ -240,6 +251,7 @@ def _region_problems(request: RunRequest, profile: Profile) -> list[Problem]:
 def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search) -> RunSettings:
     region = request.region_um
     options: dict[str, JsonValue] = {
+        RACK_FILE: str(request.rack.absolute()) if request.rack else None,
         "region_um": [region.x, region.y, region.w, region.h] if region else None,
         "seed": request.seed,
         "specimens": [str(path.absolute()) for path in request.specimens],

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
@@ -11,17 +12,24 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import tifffile
+from tifffile import EXTRASAMPLE, PHOTOMETRIC, PLANARCONFIG
 
 from scanner.errors import BadInput
 from scanner.model.tile import Pixels
 from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.on_white import on_white
 
 TIFFS = frozenset({".svs", ".tif", ".tiff"})
 FLAT = frozenset({".png", ".jpg", ".jpeg"})
 KNOWN = "give an SVS, TIFF, PNG, JPEG or OME-Zarr image"
+AS_RGB = "save it as gray or RGB, with the channels of a pixel side by side"
+SHOWN_AS_THEY_ARE = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 PLAUSIBLE_UM = (0.02, 20.0)
 CUT_SHORT = "is cut short: part of its pixels is missing"
+PNG_BEGINS, PNG_TRANSPARENT, PNG_PIXELS = b"\x89PNG", b"tRNS", b"IDAT"
+PNG_KIND, PNG_WITH_ALPHA = 25, (b"\4", b"\6")
 JPEG_BEGINS, JPEG_PIXELS, JPEG_ENDS = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 """A decoder fills what is missing of a JPEG with gray and says nothing."""
 
@@ -82,19 +90,36 @@ class FlatImage:
             raise BadInput.one(f"cannot be read: {error.strerror}", KNOWN, file=str(path)) from error
         if stored.startswith(JPEG_BEGINS) and stored.rfind(JPEG_ENDS) < stored.rfind(JPEG_PIXELS):
             raise BadInput.one(CUT_SHORT, "copy it again from where it came", file=str(path))
-        pixels = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR) if stored else None
+        pixels = _decoded(stored) if stored else None
         if pixels is None:
             raise BadInput.one("is not a readable image", KNOWN, file=str(path))
-        self._pixels = np.asarray(pixels, dtype=np.uint8)[:, :, ::-1]
+        self._pixels = _pixels(pixels[:, :, ::-1])
         self.height_px, self.width_px = self._pixels.shape[:2]
         self.um_per_px: float | None = None
 
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
-        return np.ascontiguousarray(self._pixels[y : y + h, x : x + w])
+        return _pixels(np.ascontiguousarray(self._pixels[y : y + h, x : x + w]))
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _decoded(stored: bytes) -> Pixels | None:
+    """(h, w, 3) uint8 BGR, None where it is no image; transparent parts show white, not what lies hidden there."""
+    data = np.frombuffer(stored, np.uint8)
+    if _may_be_transparent(stored):
+        pixels: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if pixels is not None and pixels.ndim == 3 and pixels.shape[2] == 4:
+            return on_white(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+    colour: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return None if colour is None else _pixels(colour)
+
+
+def _may_be_transparent(stored: bytes) -> bool:
+    """A PNG with a channel for it, or with a transparent colour."""
+    head = stored[: max(0, stored.find(PNG_PIXELS))] if stored.startswith(PNG_BEGINS) else b""
+    return head[PNG_KIND : PNG_KIND + 1] in PNG_WITH_ALPHA or PNG_TRANSPARENT in head
 
 
 class ZarrImage:
@@ -131,7 +156,7 @@ class TiffImage:
         with ExitStack() as unless_good:
             unless_good.callback(self._file.close)
             page = _largest_page(self._file, path)
-            self._page = page
+            self._page, self._show = page, _shown_by(page, path)
             self.width_px, self.height_px = page.imagewidth, page.imagelength
             self.um_per_px = _tiff_scale(self._file, page)
             self._whole: Pixels | None = None if page.is_tiled else _pixels(page.asarray())
@@ -140,7 +165,7 @@ class TiffImage:
     def read(self, x: int, y: int, w: int, h: int) -> Pixels:
         """See :class:`StoredImage`."""
         if self._whole is not None:
-            return _pixels(np.ascontiguousarray(self._whole[y : y + h, x : x + w]))
+            return self._show(_pixels(np.ascontiguousarray(self._whole[y : y + h, x : x + w])))
         page = self._page
         channels = () if page.samplesperpixel == 1 else (page.samplesperpixel,)
         region = _pixels(np.full((h, w, *channels), np.iinfo(_dtype(page)).max, dtype=_dtype(page)))
@@ -150,7 +175,7 @@ class TiffImage:
                 tile = self._tile(row * across + col)
                 if tile is not None:
                     _paste(region, tile, col * page.tilewidth - x, row * page.tilelength - y)
-        return region
+        return self._show(region)
 
     def close(self) -> None:
         """See :class:`StoredImage`."""
@@ -180,6 +205,29 @@ def _largest_page(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
     if any(offset + count > file.filehandle.size for offset, count in _pieces(page)):
         raise BadInput.one(CUT_SHORT, "copy it again from where it came", file=str(path))
     return page
+
+
+def _shown_by(page: tifffile.TiffPage, path: Path) -> Callable[[Pixels], Pixels]:
+    """What turns the samples of a page into gray or RGB.
+
+    Raises:
+        BadInput: they are neither, or one channel more than the file explains.
+    """
+    kind, extra = page.photometric, tuple(page.extrasamples)
+    colours = page.samplesperpixel - len(extra)
+    if kind not in SHOWN_AS_THEY_ARE or colours not in (1, 3):
+        problem = (
+            f"holds {page.samplesperpixel} channels as {getattr(kind, 'name', kind)}, which we do not read"
+        )
+        raise BadInput.one(problem, AS_RGB, file=str(path))
+    if page.planarconfig == PLANARCONFIG.SEPARATE and colours > 1:
+        raise BadInput.one("holds each channel in a plane of its own", AS_RGB, file=str(path))
+    if not extra:
+        return _pixels
+    if len(extra) > 1 or extra[0] not in ALPHA:
+        problem = "holds another channel than gray or RGB, and does not say what it is"
+        raise BadInput.one(problem, AS_RGB, file=str(path))
+    return partial(on_white, premultiplied=extra[0] == EXTRASAMPLE.ASSOCALPHA)
 
 
 def _pieces(page: tifffile.TiffPage) -> Iterator[tuple[int, int]]:

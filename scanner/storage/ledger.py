@@ -35,6 +35,7 @@ ONCE = frozenset(
         Kind.BLOCK,
         Kind.DETECTED,
         Kind.TILE_FINISHED,
+        Kind.SLIDE_CAPTURED,
     }
 )
 """Kinds of which (slide, key) may happen once; the others (a load, a warning, a seating) may be told again."""

@@ -126,8 +126,9 @@ class RunReader:
             raise DamagedRun(f"the ledger holds a rack that is none: {error}") from error
 
     def focus_points(self, slide_id: str) -> tuple[FocusPointFact, ...]:
-        """The points of the focus survey that the ledger knows by now."""
-        return tuple(_focus_point(event.body) for event in self.ledger.events(Kind.FOCUS_POINT, slide_id))
+        """The points of the focus survey that the ledger knows by now; a survey begun anew replaces its own."""
+        told = {event.key: event.body for event in self.ledger.events(Kind.FOCUS_POINT, slide_id)}
+        return tuple(_focus_point(body) for body in told.values())
 
 
 def tile_counts(

@@ -15,11 +15,14 @@ import pytest
 import tifffile
 
 from scanner.errors import BadInput, DeviceFault
+from scanner.model.events import Kind
 from scanner.model.geometry import Rect
 from scanner.model.report import Outcome, RunResult, Verdict
 from scanner.offline.verify import verify
 from scanner.run import RunRequest, replay_run, resume_run, run_rack
+from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.run_folder import RunFolder
 
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
 SMALL = Rect(43_000.0, 11_000.0, 900.0, 900.0)
@@ -109,6 +112,16 @@ def test_a_replay_makes_the_same_image_and_findings(scanned: tuple[Path, RunResu
         pq.read_table(next(folder.glob("slides/*/findings.parquet"))) for folder in (run, tmp_path / "again")
     ]
     assert tables[0].equals(tables[1])
+
+
+def test_a_replay_that_was_broken_off_never_goes_on_to_the_rig(
+    scanned: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    folder = RunFolder.create(tmp_path / "again", RunFolder.open(scanned[0]).settings)
+    with Ledger.open(folder.ledger, create=True) as ledger:
+        ledger.append(Kind.RUN_STARTED, "", "", {"replay": folder.settings.run})
+    with pytest.raises(BadInput, match="a replay is run again as a whole"):
+        resume_run(folder.root)
 
 
 def test_a_finished_run_gives_its_result_again(scanned: tuple[Path, RunResult]) -> None:

@@ -12,7 +12,6 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr_models.v05.image import Image
 
-from scanner.acquisition.reseat import displacement_px
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.rack import SimulatedRack
 from scanner.devices.simulated.slide import ProceduralSlide
@@ -22,6 +21,7 @@ from scanner.model.geometry import Point
 from scanner.model.report import Outcome, RunResult, SlideReport
 from scanner.model.tile import FocusState, Pixels, Tile
 from scanner.offline.verify import verify
+from scanner.pipeline.registration import noise_of, register
 from scanner.run import replay_run
 from scanner.storage.images import open_image
 from scanner.storage.ome_zarr import PyramidStore
@@ -114,11 +114,16 @@ def _true_place(tile: Tile, middle: Pixels) -> tuple[float, float]:
     x, y = tile.reported_x_um, tile.reported_y_um
     for turn in range(3):
         seen = _drawn((x, y), tile.layers[LAYERS // 2].z_um)
-        moved = displacement_px(seen, middle) if turn == 0 else _finely(seen, middle)
-        assert moved is not None
-        off_x, off_y = CameraGrid().to_slide(float(moved[0]), float(moved[1]))
+        moved = _coarsely(seen, middle) if turn == 0 else _finely(seen, middle)
+        off_x, off_y = CameraGrid().to_slide(*moved)
         x, y = x - off_x, y - off_y
     return x, y
+
+
+def _coarsely(before: Pixels, now: Pixels) -> tuple[float, float]:
+    found = register(before, now, Point(0.0, 0.0), 256, noise_of(before))
+    assert found.accepted
+    return -found.dx_px, -found.dy_px
 
 
 def _finely(before: Pixels, now: Pixels) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from scanner.devices.rig import Rig, open_rig
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.rack import SimulatedRack
 from scanner.devices.simulated.specimen import CameraGrid
-from scanner.errors import DeviceFault, FocusRefused
+from scanner.errors import CameraFault, DeviceFault, FocusRefused
 from scanner.model.events import Kind
 from scanner.model.geometry import Affine, Point, Rect
 from scanner.model.plan import Plan, PlannedTile, grid_over, scan_plan
@@ -318,6 +318,15 @@ def test_sample_out_of_the_searched_range_is_refused_before_the_first_tile(
     profile = rig.profile.model_copy(update={"focus": focus})
     with pytest.raises(FocusRefused, match="no height could be trusted"):
         survey(replace(lost, profile=profile), to_stage, plan_over(Rect(45_000, 12_000, 900, 460)))
+
+
+def test_a_camera_that_gives_no_frames_stops_the_run_and_costs_no_slide(rig: Rig, to_stage: Affine) -> None:
+    plan = plan_over(Rect(45_000, 12_000, 1_300, 1_300))
+    rig.mm.set("Faults", "Plan", ";".join(f"dropped-frame@{n}" for n in range(1, 2_000)))
+    with pytest.raises(CameraFault, match=r"3 focus points in a row failed: .*dropped"):
+        survey(rig, to_stage, plan)
+    rig.mm.set("Faults", "Plan", "")
+    assert survey(rig, to_stage, plan).focus_map is not None
 
 
 def test_an_almost_empty_field_is_not_taken_for_a_shaken_one() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zxingcpp
 
-from scanner.acquisition.identity import IdentityState, identify, read_label
+from scanner.acquisition.identity import IdentityState, identify, is_another, read_label
 from scanner.acquisition.locate import locate
 from scanner.model.geometry import Point
 from scanner.model.profile import OverviewSpec
@@ -89,3 +89,11 @@ def test_without_a_readable_code_the_rack_files_word_stands_alone_and_says_so() 
 def test_a_rig_that_sees_no_label_takes_identities_from_the_rack_file() -> None:
     assert identify(None, "CY26-000123").state is IdentityState.FROM_RACK
     assert identify(None, None).state is IdentityState.NONE
+
+
+def test_only_two_names_that_differ_make_two_slides() -> None:
+    named, other, nobody = identify(label("A-1"), None), identify(label("B-2"), None), identify(label(), None)
+    assert is_another(named, other)
+    assert not is_another(named, named)
+    assert not is_another(named, nobody)
+    assert not is_another(nobody, named)

@@ -86,6 +86,14 @@ def test_a_drive_that_stays_busy_is_halted_at_its_deadline() -> None:
     assert drive.halted
 
 
+def test_a_drive_that_arrived_long_ago_is_not_at_fault_when_we_come_late_to_ask() -> None:
+    drive = Slide()
+    travel = driven(drive, deadline_s=0.05).start(100.0)
+    time.sleep(0.05 + 2 * MOVE_S)
+    assert travel.finish().position == pytest.approx(100.0)
+    assert not drive.halted
+
+
 def test_a_command_the_driver_refuses_once_is_repeated() -> None:
     landing = driven(Slide(refused=1)).start(100.0).finish()
     assert landing.retried

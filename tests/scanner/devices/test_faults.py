@@ -105,3 +105,12 @@ def test_a_second_program_cannot_open_the_same_microscope(faulty: Faulty) -> Non
     with pytest.raises(BadInput, match="another program"):
         faulty("")
     assert rig.stage.position() is not None
+
+
+def test_a_slide_on_the_stage_stays_there_though_its_slot_looks_empty(faulty: Faulty) -> None:
+    rig = faulty("")
+    rig.loader.load(1)
+    rig.mm.set("Faults", "Plan", "empty-slot@slot1")
+    assert rig.loader.occupied(1) is False
+    rig.loader.load(1)
+    assert rig.loader.loaded() == 1

@@ -1,15 +1,18 @@
 import json
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
 from scanner.devices.simulated.scene import Look, render_scene
 from scanner.devices.simulated.truth import CellClass
 from scanner.errors import BadInput
 from scanner.offline.detect import detect
+from scanner.storage.images import open_image
 
 CELLS = {CellClass.HSIL: 4, CellClass.INTERMEDIATE: 12, CellClass.LEUCOCYTE: 5}
 
@@ -63,3 +66,25 @@ def test_an_empty_package_is_refused(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "package" / "config.json").write_text("{}")
     with pytest.raises(BadInput, match="not a usable detector package"):
         detect(scene, tmp_path / "out", um_per_px=0.5, detector=str(tmp_path / "package"))
+
+
+def test_a_picture_with_an_opaque_alpha_channel_is_read_as_its_colours(scene: Path, tmp_path: Path) -> None:
+    with closing(open_image(scene)) as image:
+        rgb = image.read(0, 0, image.width_px, image.height_px)
+    opaque = np.full((*rgb.shape[:2], 1), 255, np.uint8)
+    tifffile.imwrite(
+        tmp_path / "scene.tif", np.dstack([rgb, opaque]), photometric="rgb", extrasamples=["unassalpha"]
+    )
+    plain = detect(scene, tmp_path / "plain", um_per_px=0.5)
+    again = detect(tmp_path / "scene.tif", tmp_path / "again", um_per_px=0.5)
+    assert (again.cells, again.findings, again.slide_score) == (
+        plain.cells,
+        plain.findings,
+        plain.slide_score,
+    )
+
+
+def test_detecting_without_a_detector_is_refused_in_words(scene: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="leave --detector out"):
+        detect(scene, tmp_path / "out", um_per_px=0.5, detector="none")
+    assert not (tmp_path / "out").exists()

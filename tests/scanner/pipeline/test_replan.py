@@ -97,3 +97,11 @@ def test_the_stream_ends_with_the_last_plan_and_tells_each_next_one(profile: Pro
     ends = [item for item in items if isinstance(item, PlanSettled)]
     assert [end.following is None for end in ends] == [False, True]
     assert [p.number if p else None for p in told] == [2, None]
+
+
+def test_the_stage_hears_of_the_end_before_any_frame_may_go(profile: Profile) -> None:
+    plan = first_plan()
+    heard: list[Plan | None] = []
+    stream: list[Judged | EndOfPlan] = [*(taken(tile) for tile in plan.tiles), EndOfPlan(1, None)]
+    for item in settled(stream, Replanner(profile, TO_STAGE, growable=False), plan, heard.append):
+        assert heard == ([None] if isinstance(item, PlanSettled) else [])
