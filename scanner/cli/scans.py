@@ -49,6 +49,15 @@ def run(
         bool, typer.Option("--keep-tiles", help="Keep every frame, so that the run can be replayed.")
     ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a simulated rig.")] = None,
+    capture_cells: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=100,
+            help="Take the N most suspicious cells of a slide again, with more planes; default: as the profile says.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, time and disk needed; nothing moves.")
     ] = False,
@@ -69,6 +78,7 @@ def run(
         detector=detector,
         keep_tiles=keep_tiles,
         seed=seed,
+        capture_cells=capture_cells,
     )
     if dry_run:
         return _foretell(request, as_json)

@@ -187,11 +187,7 @@ class FocusSpec(Value):
     @field_validator("layers")
     @classmethod
     def _one_layer_is_the_middle(cls, layers: int) -> int:
-        if layers % 2 == 0:
-            raise ValueError(
-                f"layers must be odd, such as {layers + 1}: the middle one lies on the focus surface"
-            )
-        return layers
+        return _odd(layers)
 
     @property
     def layered(self) -> bool:
@@ -201,12 +197,47 @@ class FocusSpec(Value):
     @property
     def layer_offsets_um(self) -> tuple[float, ...]:
         """Where the layers lie over the focus surface, µm, bottom to top."""
-        return tuple(self.layer_step_um * (n - self.layers // 2) for n in range(self.layers))
+        return offsets_um(self.layers, self.layer_step_um)
 
     @property
     def stack_um(self) -> float:
         """From the lowest layer to the highest, µm; 0 where there are none."""
         return self.layer_step_um * (self.layers - 1) if self.layered else 0.0
+
+
+class CellCapture(Value):
+    """The ``cells`` most suspicious cells of a slide are taken again before it leaves the stage; 0: none are.
+
+    Each at ``layers`` heights ``layer_step_um`` apart, the middle one where the cell's tile was sharp; near cells share
+    a field, so that there are at most as many fields as cells.
+    """
+
+    cells: int = Field(default=0, ge=0, le=100)
+    layers: int = Field(default=9, ge=3, le=33)
+    layer_step_um: Positive = 1.0
+
+    @field_validator("layers")
+    @classmethod
+    def _one_layer_is_the_middle(cls, layers: int) -> int:
+        return _odd(layers)
+
+    @property
+    def offsets_um(self) -> tuple[float, ...]:
+        """Where the layers lie, µm away from the glass, bottom to top."""
+        return offsets_um(self.layers, self.layer_step_um)
+
+
+def offsets_um(layers: int, step_um: float) -> tuple[float, ...]:
+    """An odd number of heights around 0, bottom to top."""
+    return tuple(step_um * (n - layers // 2) for n in range(layers))
+
+
+def _odd(layers: int) -> int:
+    if layers % 2 == 0:
+        raise ValueError(
+            f"layers must be odd, such as {layers + 1}: the middle one lies on the focus surface"
+        )
+    return layers
 
 
 class AcquisitionSpec(Value):
@@ -339,6 +370,7 @@ class Profile(Value):
     slide: SlidePlace
     acquisition: AcquisitionSpec = AcquisitionSpec()
     focus: FocusSpec = FocusSpec()
+    capture_cells: CellCapture = CellCapture()
     storage: StorageSpec = StorageSpec()
     image: Look = Look()
     measured: MeasuredValues = MeasuredValues()

@@ -15,6 +15,7 @@ from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
+from scanner.offline.cells_again import CELLS, cells_problems
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
 from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
@@ -193,6 +194,7 @@ def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
     if report is None or report.um_per_px is None or not _finished(reader, slide_id):
         return
     facts = [BlockFact.from_body(event.body) for event in reader.ledger.events(Kind.BLOCK, slide_id)]
+    facts = [fact for fact in facts if fact.image != CELLS]
     drawn = Counter((fact.row, fact.col) for fact in facts if fact.level == 0)
     pictures = max(1, len({(fact.image, fact.z) for fact in facts}))
     for plan in reader.plans(slide_id):
@@ -206,7 +208,8 @@ def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
 
 def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
     paths, report = reader.paths(slide_id), reader.report(slide_id)
-    for named in (report.image, report.edf, report.height) if report is not None else ():
+    again = report.cells_again.image if report is not None and report.cells_again is not None else None
+    for named in (report.image, report.edf, report.height, again) if report is not None else ():
         if named is not None and not (reader.folder.root / named).is_dir():
             yield f"the report names {named}, which is missing"
     complete = [image.name for image in paths.images if _image_says_complete(image)]
@@ -314,5 +317,6 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "image": _image,
     "tiles.parquet": _tiles_table,
     "findings.parquet": _findings,
+    "cells": cells_problems,
     "report.json": _report,
 }

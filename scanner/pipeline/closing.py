@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection.detections import Detections
 from detection.package import DetectorPackage
@@ -13,6 +13,7 @@ from scanner.model.geometry import Point
 from scanner.model.plan import Plan
 from scanner.model.report import Outcome, TileCounts, Verdict
 from scanner.model.tile import FocusState, Judged
+from scanner.pipeline.again import ReadAgain, again_of
 from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.cell_branch import Found
 from scanner.pipeline.findings import Findings, findings
@@ -28,7 +29,7 @@ RERUN_LEAST = 10
 class Reading:
     """Everything the two branches of a slide's road found, plans and counts included.
 
-    ``found`` is None for a scan without a detector.
+    ``found`` is None for a scan without a detector, ``again`` where no cell was to be taken again.
     """
 
     begun: SlideBegun
@@ -41,6 +42,7 @@ class Reading:
     record: EvaluationRecord | None
     growable: bool
     border_left: bool
+    again: ReadAgain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,11 @@ def _findings(reading: Reading, last: Mapping[int, Judged]) -> Findings | None:
     places = {number: Point(p.x_px, p.y_px) for number, p in reading.places.placed.items()}
     h, w = reading.frame.lattice.tile_px
     to_slide, shown_at = reading.frame.slide_to_mosaic.inverse(), reading.places.shown_at
-    return findings(answers, places, (w, h), reading.package, to_slide, shown_at)
+    found = findings(answers, places, (w, h), reading.package, to_slide, shown_at)
+    if reading.again is None:
+        return found
+    again = again_of(found.boxes_px, found.scores, reading.again, reading.places.placed)
+    return replace(found, again=again)
 
 
 def _covered(located: Located | None, plans: Sequence[Plan], last: Mapping[int, Judged]) -> float | None:
@@ -112,6 +118,7 @@ def _evidence(
         preparation=reading.begun.slide.preparation,
         cells=0 if found is None else found.cells,
         slide_score=None if found is None else found.slide_score,
+        score_again=found.again.slide_score if found is not None and found.again is not None else None,
         top=top[:50],
         record=reading.record,
     )

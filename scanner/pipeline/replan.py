@@ -75,15 +75,21 @@ def retake_plan(plans: Sequence[Plan], fields: Sequence[TileVerdict], retakes: i
     return plans[0].model_copy(update=update)
 
 
+def no_more(_: Sequence[Plan]) -> None:
+    """Of most slides nothing but the image is captured."""
+
+
 def settled(
     judged: Iterable[Judged | EndOfPlan],
     replanner: Replanner,
     first: Plan,
     tell: Callable[[Plan | None], None],
+    beyond: Callable[[Sequence[Plan]], Plan | None] = no_more,
 ) -> Iterator[Judged | PlanSettled]:
     """Judged tiles as they come; where a plan ends, the next one is made and told to whoever moves the stage.
 
-    It ends with the last plan: nothing waits for the slide to leave the stage.
+    It ends with the image's last plan: nothing waits for the slide to leave the stage. ``beyond`` then says what else
+    is to be captured of the slide, which is no part of its image.
     """
     plans = [first]
     for item in judged:
@@ -93,7 +99,8 @@ def settled(
             continue
         following = replanner.next_plan(plans)
         yield PlanSettled(plans[-1], following)
-        tell(following)
         if following is None:
+            tell(beyond(plans))
             return
+        tell(following)
         plans.append(following)

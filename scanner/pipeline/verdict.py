@@ -32,6 +32,7 @@ class Evidence:
         slide_score: 0..1, None without a detector.
         top: (class, score) of the most abnormal findings.
         record: the evaluation record that matches detector and rig, None without one.
+        score_again: the slide's score with what more planes show of some cells, where that is higher; None without any.
     """
 
     missing: int
@@ -47,6 +48,7 @@ class Evidence:
     slide_score: float | None
     top: Sequence[tuple[str, float]]
     record: EvaluationRecord | None
+    score_again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +118,22 @@ def _suspicion(evidence: Evidence) -> list[str]:
         return ["no detector looked at this slide"]
     if evidence.record is None:
         return ["no evaluation record matches this detector on this rig, so no slide may be excluded"]
-    if _over_the_point(evidence):
-        point = evidence.record.operating_point
+    if not _over_the_point(evidence):
+        return []
+    point = evidence.record.operating_point
+    if evidence.slide_score >= point:
         return [f"slide score {evidence.slide_score:.4f} is not under the operating point {point:.4f}"]
-    return []
+    return [
+        f"with more planes some cells look more suspicious: the slide score would be {evidence.score_again:.4f}, not "
+        f"under the operating point {point:.4f}"
+    ]
 
 
 def _over_the_point(evidence: Evidence) -> bool:
+    """With the higher of a cell's two scores: a second look never makes a slide less suspicious."""
     if evidence.record is None or evidence.slide_score is None:
         return False
-    return evidence.slide_score >= evidence.record.operating_point
+    return max(evidence.slide_score, evidence.score_again or 0.0) >= evidence.record.operating_point
 
 
 def _is_urgent(evidence: Evidence) -> bool:

@@ -31,9 +31,11 @@ from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
 from scanner.pipeline.sheets import PAINTED_AHEAD
+from scanner.session.field_reading import LookWork
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
 from scanner.session.request import Search
+from scanner.session.second_look import SecondLook
 from scanner.session.storing import storing
 from scanner.session.telling import Teller
 from scanner.storage.facts import TileFinishedFact, tile_key
@@ -107,13 +109,17 @@ def read_slide(
         desk.tell(following)
 
     flat = FlatChoice(desk.profile, desk.folder.ledger, name)
-    stream = settled(
-        _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat)), replanner, plan, tell
-    )
-    places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road)
+    tiles = _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat))
+    second = _second_look(desk, begun, frame, flat, tell, road)
+    if second is None:
+        stream = settled(tiles, replanner, plan, tell)
+    else:
+        stream = settled(second.watched(tiles), replanner, plan, tell, second.plan)
+    places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road, second)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
     _finish_all(desk, name, places)
+    again = second.read(watch.passed(items, road), places.placed) if second is not None else None
     return Reading(
         begun=begun,
         frame=frame,
@@ -124,8 +130,35 @@ def read_slide(
         package=desk.search.package,
         record=desk.search.record,
         growable=desk.growable,
-        border_left=desk.growable and replanner.border_left(plans),
+        border_left=desk.growable and replanner.border_left([plan for plan in plans if plan.of_image]),
+        again=again,
     )
+
+
+def _second_look(
+    desk: Desk,
+    begun: SlideBegun,
+    frame: MosaicFrame,
+    flat: FlatChoice,
+    tell: Callable[[Plan | None], None],
+    road: Road,
+) -> SecondLook | None:
+    """Where the run takes suspicious cells again."""
+    package = desk.search.package
+    if desk.profile.capture_cells.cells == 0 or desk.cells is None or package is None:
+        return None
+    work = LookWork(
+        slide_id=begun.slide.slide_id,
+        folder=desk.folder,
+        profile=desk.profile,
+        spool=desk.spool,
+        search=desk.cells,
+        package=package,
+        frame=frame,
+        slide_to_stage=begun.stage_to_slide.inverse(),
+        correction=flat,
+    )
+    return SecondLook(work, tell, road)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +171,15 @@ class _Sheet:
     watch: Watch
 
 
-def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -> tuple[Places, Found | None]:
+def _branches(
+    desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road, second: SecondLook | None
+) -> tuple[Places, Found | None]:
     if desk.cells is None or desk.search.package is None:
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
         (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
-    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
+    heard = second.heard if second is not None else None
+    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger, heard)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
     before_s = desk.cells.cpu_s
     both = road.both(
@@ -226,8 +262,10 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
         for item in items:
             if isinstance(item, Judged):
                 branch.add(item)
-            else:
-                branch.plan_settled(item)
+                continue
+            branch.plan_settled(item)
+            if item.following is None:
+                break  # what else is captured is no part of the image, and the judge may still wait for it
         places = branch.finish()
         sheet.watch.cpu_s["place and draw"] = time.thread_time()
         return places

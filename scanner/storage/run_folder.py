@@ -87,9 +87,15 @@ class SlidePaths:
         return self.folder / "height.ome.zarr"
 
     @property
+    def cells(self) -> Path:
+        """Suspicious cells with more planes, where asked for."""
+        return self.folder / "cells.ome.zarr"
+
+    @property
     def images(self) -> tuple[Path, ...]:
-        """Those of the three that are there, the slide's own last."""
-        return tuple(path for path in (self.height, self.edf, self.image) if path.is_dir())
+        """Those of the four that are there, the slide's own last."""
+        there = (self.cells, self.height, self.edf, self.image)
+        return tuple(path for path in there if path.is_dir())
 
     @property
     def findings(self) -> Path:
