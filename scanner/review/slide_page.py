@@ -36,6 +36,7 @@ from scanner.review.pictures import (
     shrunk,
     state_map,
 )
+from scanner.review.plane_strips import PlaneStrip, plane_strips
 from scanner.review.rows import FindingRows, TileRows, finding_rows, tile_rows
 from scanner.review.words import OUTCOMES, STATES, VERDICTS, Words, light_words
 from scanner.storage.atomic import write_atomic
@@ -118,6 +119,7 @@ class SlidePage:
     cards: tuple[Card, ...]
     findings: int
     mosaic: MosaicView | None
+    again: tuple[PlaneStrip, ...] = ()
 
     @property
     def title(self) -> str:
@@ -187,7 +189,20 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
         cards=_cards(findings, store, most) if store else (),
         findings=len(findings),
         mosaic=_mosaic(reader, report.slide_id, table) if store else None,
+        again=_again(findings, paths.cells),
     )
+
+
+def _again(findings: FindingRows, image: Path) -> tuple[PlaneStrip, ...]:
+    """The cells that were taken again with more planes."""
+    if not (image / "zarr.json").is_file():
+        return ()
+    store = PyramidStore.open(image)
+
+    def read(y: int, x: int, h: int, w: int, layer: int) -> Pixels:
+        return seen(store, 0, y, x, h, w, layer)
+
+    return plane_strips(findings, store.spec.layers or 1, um_per_px(store), read, MOST_CROPS)
 
 
 def write_thumbnail(store: PyramidStore, path: Path) -> None:
@@ -213,9 +228,9 @@ def um_per_px(store: PyramidStore) -> float:
     return store.spec.um_per_px
 
 
-def seen(store: PyramidStore, level: int, y: int, x: int, h: int, w: int) -> Pixels:
-    """Pixels of an image as they are looked at: (h, w, 3), or (h, w) for gray; of layers, the middle one."""
-    block = store.read(level, y, x, h, w, store.spec.middle)
+def seen(store: PyramidStore, level: int, y: int, x: int, h: int, w: int, layer: int | None = None) -> Pixels:
+    """Pixels of an image as they are looked at: (h, w, 3), or (h, w) for gray; of layers, the middle or ``layer``."""
+    block = store.read(level, y, x, h, w, store.spec.middle if layer is None else layer)
     shown = np.ascontiguousarray(block[0] if len(block) == 1 else np.moveaxis(block, 0, -1))
     return np.asarray(shown, np.uint8) if shown.dtype == np.uint8 else np.asarray(shown, np.uint16)
 

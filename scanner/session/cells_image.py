@@ -5,7 +5,9 @@ A box of the findings is the same box here, so that a viewer shows both images o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
+import cv2
 import numpy as np
 
 from scanner.model.events import Json, Kind
@@ -36,7 +38,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class CellsImage:
-    """What the image is made of; ``pixels`` gives a plane of a tile, upright and flat."""
+    """What the image is made of; ``pixels`` gives a plane of a tile, upright and flat.
+
+    ``white`` is what each channel is multiplied with, as in the slide's image; None: nothing.
+    """
 
     slide_id: str
     paths: SlidePaths
@@ -44,6 +49,16 @@ class CellsImage:
     profile: Profile
     plan: Plan
     pixels: Callable[[Tile, int], Pixels]
+    white: tuple[float, ...] | None = None
+
+    def drawn(self, tile: Tile, layer: int) -> Pixels:
+        """A plane in the light of the slide's image."""
+        pixels = self.pixels(tile, layer)
+        if self.white is None:
+            return pixels
+        gains = np.array([*self.white, *(0.0,) * (4 - len(self.white))])
+        depth = cv2.CV_16U if pixels.dtype == np.uint16 else cv2.CV_8U
+        return cast(Pixels, cv2.multiply(pixels, gains, dtype=depth))
 
 
 def paint_cells(made: CellsImage, fields: Sequence[Field], ledger: Ledger) -> None:
@@ -58,7 +73,7 @@ def paint_cells(made: CellsImage, fields: Sequence[Field], ledger: Ledger) -> No
     w, h = store.sizes[0]
     blocks = [(row, col) for row in range(-(-h // SHARD_PX)) for col in range(-(-w // SHARD_PX))]
     for layer in range(len(made.plan.layers_um)):
-        planes = [(field, made.pixels(field.tile, layer)) for field in reversed(fields)]
+        planes = [(field, made.drawn(field.tile, layer)) for field in reversed(fields)]
 
         def paint(block: BlockId, _: Strokes, planes: list[tuple[Field, Pixels]] = planes) -> Block | None:
             return _painted(block, planes, store.spec.fill)

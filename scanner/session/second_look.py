@@ -19,6 +19,7 @@ from scanner.pipeline.placement import Placed
 from scanner.pipeline.quality import look
 from scanner.session.cells_image import CellsImage, Field, paint_cells
 from scanner.session.field_reading import FieldReader, LookWork
+from scanner.session.light_report import light_used
 from scanner.storage.cell_facts import CellReadFact, CellsChosenFact
 from scanner.storage.facts import tile_key
 from scanner.storage.ledger import Ledger
@@ -110,9 +111,8 @@ class SecondLook:
         finished = {event.key for event in ledger.events(Kind.TILE_FINISHED, work.slide_id)}
         left = [tile for tile in taken.values() if tile_key(*tile.key) not in finished]
         if left and len(left) == len(taken):
-            made = CellsImage(
-                work.slide_id, work.folder.slide(work.slide_id), work.frame, work.profile, plan, work.pixels
-            )
+            paths, white = work.folder.slide(work.slide_id), light_used(ledger, work.slide_id).white_balance
+            made = CellsImage(work.slide_id, paths, work.frame, work.profile, plan, work.pixels, white)
             first = {known[n].field: known[n] for n in sorted(known, reverse=True)}
             by_rank = dict.fromkeys(known[n].field for n in sorted(known))
             fields = [Field(taken[n], first[n].x_px, first[n].y_px) for n in by_rank if n in taken]
