@@ -161,13 +161,9 @@ def view(run_dir: RunDir) -> None:
 
 def needs_a_person(result: "RunResult") -> bool:
     """Is any slide neither excluded as negative nor an empty slot?"""
-    from scanner.model.report import Outcome, Verdict
+    from scanner.model.report import Outcome
 
-    return not all(
-        slide.outcome is Outcome.EMPTY
-        or (slide.outcome is Outcome.DONE and slide.verdict is Verdict.NEGATIVE_EXCLUDED)
-        for slide in result.slides
-    )
+    return not all(slide.outcome is Outcome.EMPTY or slide.excluded for slide in result.slides)
 
 
 def _finish(result: "RunResult", as_json: bool, folder: Path) -> None:

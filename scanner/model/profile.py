@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from autofocus.stain import Stain
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Point, Space
+from scanner.model.layers import CellCapture, odd, offsets_um
 from scanner.model.optics import Chromatic, Distortion, Look
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ class FocusSpec(Value):
     @field_validator("layers")
     @classmethod
     def _one_layer_is_the_middle(cls, layers: int) -> int:
-        return _odd(layers)
+        return odd(layers)
 
     @property
     def layered(self) -> bool:
@@ -203,41 +204,6 @@ class FocusSpec(Value):
     def stack_um(self) -> float:
         """From the lowest layer to the highest, µm; 0 where there are none."""
         return self.layer_step_um * (self.layers - 1) if self.layered else 0.0
-
-
-class CellCapture(Value):
-    """The ``cells`` most suspicious cells of a slide are taken again before it leaves the stage; 0: none are.
-
-    Each at ``layers`` heights ``layer_step_um`` apart, the middle one where the cell's tile was sharp; near cells share
-    a field, so that there are at most as many fields as cells.
-    """
-
-    cells: int = Field(default=0, ge=0, le=100)
-    layers: int = Field(default=9, ge=3, le=33)
-    layer_step_um: Positive = 1.0
-
-    @field_validator("layers")
-    @classmethod
-    def _one_layer_is_the_middle(cls, layers: int) -> int:
-        return _odd(layers)
-
-    @property
-    def offsets_um(self) -> tuple[float, ...]:
-        """Where the layers lie, µm away from the glass, bottom to top."""
-        return offsets_um(self.layers, self.layer_step_um)
-
-
-def offsets_um(layers: int, step_um: float) -> tuple[float, ...]:
-    """An odd number of heights around 0, bottom to top."""
-    return tuple(step_um * (n - layers // 2) for n in range(layers))
-
-
-def _odd(layers: int) -> int:
-    if layers % 2 == 0:
-        raise ValueError(
-            f"layers must be odd, such as {layers + 1}: the middle one lies on the focus surface"
-        )
-    return layers
 
 
 class AcquisitionSpec(Value):
@@ -355,7 +321,8 @@ class Profile(Value):
     """A rig. ``run_properties`` names the device properties that receive a command-line value.
 
     Its keys are ``specimen``, ``um_per_px``, ``seed``, ``slides`` and ``truth``, its values ``DEVICE.PROPERTY``;
-    an option without such a property is refused, so that no rig is asked for what it cannot do.
+    an option without such a property is refused, so that no rig is asked for what it cannot do. ``second_reading`` is
+    the share of the slides that could be excluded which a person reads all the same, by lot.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -371,6 +338,7 @@ class Profile(Value):
     acquisition: AcquisitionSpec = AcquisitionSpec()
     focus: FocusSpec = FocusSpec()
     capture_cells: CellCapture = CellCapture()
+    second_reading: float = Field(default=0.1, ge=0.1, le=1)
     storage: StorageSpec = StorageSpec()
     image: Look = Look()
     measured: MeasuredValues = MeasuredValues()

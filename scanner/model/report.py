@@ -49,7 +49,7 @@ class Seconds(Value):
 
 
 class SlideResult(Value):
-    """One slide of ``rackscan run --json``."""
+    """One slide of ``rackscan run --json``; ``second_reading``: it could be excluded, and the lot says read it."""
 
     slot: int
     slide_id: str
@@ -62,13 +62,31 @@ class SlideResult(Value):
     sample_covered: float | None = None
     cells: int = 0
     peak_bytes: int = 0
+    second_reading: bool = False
+
+    @property
+    def excluded(self) -> bool:
+        """Does nobody need to look at it?"""
+        return self.outcome is Outcome.DONE and self.verdict is Verdict.NEGATIVE_EXCLUDED
 
 
 class RunResult(Value):
-    """``rackscan run --json``."""
+    """``rackscan run --json``.
+
+    ``excluded_before`` the second reader, of which it drew some by lot, and ``excluded`` after it: how many slides.
+    """
 
     run: str
     slides: tuple[SlideResult, ...]
+    excluded_before: int = 0
+    excluded: int = 0
+
+    @classmethod
+    def of(cls, run: str, slides: tuple[SlideResult, ...]) -> "RunResult":
+        """With the exclusions counted."""
+        after = sum(slide.excluded for slide in slides)
+        drawn = sum(slide.second_reading and slide.outcome is Outcome.DONE for slide in slides)
+        return cls(run=run, slides=slides, excluded_before=after + drawn, excluded=after)
 
 
 class Quality(Value):

@@ -17,7 +17,9 @@ from scanner.model.events import Kind
 from scanner.model.report import Outcome
 from scanner.offline.cells_again import CELLS, cells_problems
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
+from scanner.pipeline.second_reader import SecondReader
 from scanner.review.mosaic_page import Named, write_mosaic_page
+from scanner.review.mosaic_view import run_profile
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
@@ -276,10 +278,19 @@ def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
     counts = reader.counts(slide_id)
     if report.tiles != counts:
         yield f"report.json counts {report.tiles}, the ledger {counts}"
+    if report.excluded and _drawn(reader, report.slot):
+        yield "the slide is excluded, though the lot says that a person reads it"
     for name in ("outcome", "verdict"):
         said = finished.body.get(name)
         if said is not None and said != str(getattr(report, name)):
             yield f"report.json says {name} {getattr(report, name)}, the ledger {said}"
+
+
+def _drawn(reader: RunReader, slot: int) -> bool:
+    """Does the second reader draw this slot? Runs from before there was one drew none."""
+    settings = reader.folder.settings
+    profile = run_profile(reader) if settings.salt else None
+    return profile is not None and SecondReader(settings.salt, profile.second_reading).draws(slot)
 
 
 def _below(folder: Path, path: Path) -> str:
@@ -307,7 +318,7 @@ def _image_says_complete(image: Path) -> bool:
         return False
 
 
-_SAID_TWICE = ("slot", "outcome", "verdict", "image", "tiles", "cells", "sample_covered")
+_SAID_TWICE = ("slot", "outcome", "verdict", "image", "tiles", "cells", "sample_covered", "second_reading")
 _RUN_CHECKS: dict[str, RunCheck] = {"chain": _chain, "settings": _settings, "report": _rack_report}
 _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "plan": _plans,

@@ -18,6 +18,7 @@ from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.cell_branch import Found
 from scanner.pipeline.findings import Findings, findings
 from scanner.pipeline.image_branch import Places
+from scanner.pipeline.second_reader import SecondReader, after_lot
 from scanner.pipeline.verdict import Decision, Evidence, decide
 from scanner.storage.facts import tile_key
 
@@ -43,17 +44,19 @@ class Reading:
     growable: bool
     border_left: bool
     again: ReadAgain | None = None
+    second_reader: SecondReader | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What happens to glass and case, and why."""
+    """What happens to glass and case, and why; ``second_reading``: it could be excluded, and the lot says read it."""
 
     outcome: Outcome
     decision: Decision
     findings: Findings | None
     covered: float | None
     states: Mapping[str, int]
+    second_reading: bool = False
 
 
 def close(reading: Reading) -> Closing:
@@ -64,8 +67,9 @@ def close(reading: Reading) -> Closing:
     states = _states(last)
     decision = decide(_evidence(reading, last, found, covered))
     outcome, why = _outcome(reading, states)
+    decision, drawn = after_lot(decision, reading.second_reader, reading.begun.slide.slot)
     told = Decision(decision.verdict, (*why, *decision.reasons))
-    return Closing(outcome, told, found, covered, states)
+    return Closing(outcome, told, found, covered, states, drawn)
 
 
 def last_takes(places: Places) -> dict[int, Judged]:

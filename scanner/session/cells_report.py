@@ -1,7 +1,7 @@
 """What does a slide's report say of the cells that were taken again?"""
 
 from scanner.model.events import Kind
-from scanner.model.profile import CellCapture
+from scanner.model.layers import CellCapture
 from scanner.model.report import CellAgain, CellsAgain
 from scanner.pipeline.closing import Reading
 from scanner.pipeline.findings import Findings

@@ -30,6 +30,7 @@ from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.pipeline.second_reader import SecondReader
 from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.field_reading import LookWork
 from scanner.session.flat_choice import FlatChoice
@@ -43,7 +44,7 @@ from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
-from scanner.storage.run_folder import RunFolder
+from scanner.storage.run_folder import RunFolder, RunSettings
 from scanner.storage.spool import Spool
 from scanner.stream import Road
 
@@ -132,7 +133,13 @@ def read_slide(
         growable=desk.growable,
         border_left=desk.growable and replanner.border_left([plan for plan in plans if plan.of_image]),
         again=again,
+        second_reader=second_reader(desk.folder.settings, desk.profile),
     )
+
+
+def second_reader(settings: RunSettings, profile: Profile) -> SecondReader:
+    """The lot of a run: a replay draws as its run did."""
+    return SecondReader(settings.salt or settings.run, profile.second_reading)
 
 
 def _second_look(

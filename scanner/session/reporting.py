@@ -129,7 +129,7 @@ def withdraw_provisional(folder: RunFolder, ledger: Ledger) -> None:
 def write_rack(folder: RunFolder, reports: Sequence[SlideReport]) -> RunResult:
     """report.json of the run, and the page over all its slides."""
     slides = tuple(_short(report) for report in sorted(reports, key=lambda report: report.slot))
-    result = RunResult(run=folder.settings.run, slides=slides)
+    result = RunResult.of(folder.settings.run, slides)
     write_atomic(folder.report, result.model_dump_json(indent=1))
     write_report(folder.root)
     return result
@@ -168,6 +168,7 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         sample_covered=closing.covered,
         cells=found.cells if found else 0,
         peak_bytes=watch.peak_bytes,
+        second_reading=closing.second_reading,
         preparation=begun.slide.preparation,
         accession=begun.slide.accession,
         reasons=closing.decision.reasons,

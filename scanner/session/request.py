@@ -1,6 +1,7 @@
 """What was asked for, and can it be done? Every fault is told at once, before anything moves or is written."""
 
 import importlib.metadata
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from scanner.acquisition.locate import plan_slide, reachable_um
 from scanner.errors import BadInput, Problem
 from scanner.model.events import Kind
 from scanner.model.geometry import Rect
-from scanner.model.profile import CellCapture, FocusStrategy, Profile
+from scanner.model.layers import CellCapture
+from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.ledger import LedgerProtocol
@@ -299,6 +301,7 @@ def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search)
         detector_hash=search.package.hash if search.package else None,
         keep_tiles=request.keep_tiles,
         options=options,
+        salt=secrets.token_hex(8) if request.seed is None else f"seed {request.seed}",
         versions={name: importlib.metadata.version(name) for name in DECIDE_ABOUT_PIXELS},
     )
 

@@ -51,6 +51,7 @@ class RunSettings(Value):
     """``run.json``: everything a resume or a replay needs to do the same again.
 
     ``options`` is the command line (region, seed, specimens, …), ``versions`` of the packages that decide about pixels.
+    ``salt`` is what lots are drawn with; runs without one use their name.
     """
 
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")
@@ -63,6 +64,7 @@ class RunSettings(Value):
     keep_tiles: bool = False
     options: dict[str, JsonValue] = {}
     versions: dict[str, str] = {}
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

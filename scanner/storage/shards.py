@@ -76,6 +76,8 @@ class ShardEncoder:
     def _is_white(self, pixels: "NDArray[Any]") -> bool:
         """Of most places two pixels say no."""
         fill = self._spec.fill
+        if pixels.size == 0:
+            return True
         return bool(pixels[0, 0, 0] == fill and pixels[0, -1, -1] == fill and np.all(pixels == fill))
 
     def _put_white(self, at: int) -> list[int]:

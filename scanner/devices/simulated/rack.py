@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+from scanner.devices.simulated.flaws import AIR_DRIED, BLOODY, FLAWS, BloodySlide, air_dried
 from scanner.devices.simulated.histology import HistologySection
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
@@ -31,6 +32,7 @@ class SimulatedRack:
         self.specimen_z_step_um = 1.0
         self.diagnoses: tuple[str, ...] = ()
         self.preparations: tuple[str, ...] = ()
+        self.flaws: tuple[str, ...] = ()
         self._drawn: dict[int, Specimen] = {}
         self._guard = threading.RLock()
 
@@ -85,6 +87,19 @@ class SimulatedRack:
         self.preparations = preparations
         self.forget()
 
+    def spoil(self, flaws: tuple[str, ...]) -> None:
+        """Say slot by slot what is wrong with liquid-based slides; an empty text means nothing.
+
+        Raises:
+            BadInput: where one is unknown.
+        """
+        for text in filter(None, flaws):
+            if text not in FLAWS:
+                mend = f"write {' or '.join(FLAWS)}"
+                raise BadInput.one(f"unknown flaw {text!r}", mend, field="World.Flaws")
+        self.flaws = flaws
+        self.forget()
+
     def preparation(self, slot: int) -> str:
         """How the procedural slide of ``slot`` is prepared."""
         said = self.preparations * slot if len(self.preparations) == 1 else self.preparations
@@ -110,7 +125,10 @@ class SimulatedRack:
             )
         if self.preparation(slot) == HISTOLOGY:
             return HistologySection((self.seed, slot), grid)
-        return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid)
+        key, flaw = (self.seed, slot), self.flaws[slot - 1] if slot <= len(self.flaws) else ""
+        treated = air_dried if flaw == AIR_DRIED else None
+        slide = ProceduralSlide(key, self.abnormal(slot), grid, treated)
+        return BloodySlide(slide, key, grid) if flaw == BLOODY else slide
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:
         """How many abnormal cells of each class the procedural slide of ``slot`` holds."""

@@ -56,6 +56,7 @@ FLAWS: dict[str, tuple[dict[str, Any], str]] = {
     "no detector": ({"slide_score": None}, "no detector"),
     "no record": ({"record": None}, "no evaluation record"),
     "a score at the operating point": ({"slide_score": 0.2}, "not under the operating point"),
+    "cells that more planes make suspicious": ({"score_again": 0.2}, "with more planes"),
 }
 
 
@@ -133,3 +134,10 @@ def test_another_camera_or_objective_is_another_rig() -> None:
     measured = profile.model_copy(update={"measured": profile.measured.model_copy(update={"z_sign": None})})
     assert rig_hash(profile) != rig_hash(slower)
     assert rig_hash(profile) == rig_hash(measured)
+
+
+def test_a_second_look_never_makes_a_slide_less_suspicious() -> None:
+    suspicious = replace(CLEAN, slide_score=0.5)
+    assert decide(replace(suspicious, score_again=0.01)) == decide(suspicious)
+    assert decide(replace(CLEAN, score_again=0.01)) == decide(CLEAN)
+    assert decide(replace(CLEAN, cells=10, score_again=0.5)).verdict is Verdict.REVIEW
