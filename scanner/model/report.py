@@ -174,7 +174,8 @@ class SlideReport(SlideResult):
 
     ``reasons`` say in words why the verdict and outcome are what they are. ``accession`` stays in the local report.
     ``focus`` names the strategy, and the layers where it takes any; ``edf`` and ``height`` are images of a fused slide,
-    relative to DIR as ``image`` is. ``cells_again``: None where no cell was to be taken again.
+    relative to DIR as ``image`` is. ``cells_again``: None where no cell was to be taken again; ``blood``: share
+    of the sample under blood, None where nobody can tell.
     """
 
     preparation: Preparation = Preparation.THINPREP
@@ -194,3 +195,4 @@ class SlideReport(SlideResult):
     height: str | None = None
     light: LightUsed = LightUsed()
     cells_again: CellsAgain | None = None
+    blood: float | None = None

@@ -30,7 +30,8 @@ RERUN_LEAST = 10
 class Reading:
     """Everything the two branches of a slide's road found, plans and counts included.
 
-    ``found`` is None for a scan without a detector, ``again`` where no cell was to be taken again.
+    ``found`` is None for a scan without a detector, ``again`` where no cell was to be taken again;
+    ``blood`` is the share of the sample under blood, None where nobody can tell.
     """
 
     begun: SlideBegun
@@ -45,6 +46,7 @@ class Reading:
     border_left: bool
     again: ReadAgain | None = None
     second_reader: SecondReader | None = None
+    blood: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def _evidence(
         score_again=found.again.slide_score if found is not None and found.again is not None else None,
         top=top[:50],
         record=reading.record,
+        with_sample=sum(states.values()) - states[FocusState.NO_SAMPLE] + counts.failed,
+        blood=reading.blood,
     )
 
 

@@ -142,6 +142,4 @@ class FieldReader:
         return x, y, cell.w_px, cell.h_px
 
     def _seen_at(self, y: int, x: int, h: int, w: int) -> Pixels:
-        block = self._image.read(0, y, x, h, w, self._image.spec.middle)
-        shown = np.ascontiguousarray(block[0] if len(block) == 1 else np.moveaxis(block, 0, -1))
-        return np.asarray(shown, np.uint8) if shown.dtype == np.uint8 else np.asarray(shown, np.uint16)
+        return self._image.picture(0, y, x, h, w)

@@ -21,6 +21,7 @@ from scanner.model.events import Kind
 from scanner.model.plan import Plan
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
+from scanner.pipeline.blood import SEEN_AT_UM, blood_share
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
 from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
 from scanner.pipeline.closing import Reading
@@ -35,6 +36,7 @@ from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.field_reading import LookWork
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
+from scanner.session.light_report import light_used
 from scanner.session.request import Search
 from scanner.session.second_look import SecondLook
 from scanner.session.storing import storing
@@ -133,8 +135,20 @@ def read_slide(
         growable=desk.growable,
         border_left=desk.growable and replanner.border_left([plan for plan in plans if plan.of_image]),
         again=again,
+        blood=_blood(desk, name),
         second_reader=second_reader(desk.folder.settings, desk.profile),
     )
+
+
+def _blood(desk: Desk, name: str) -> float | None:
+    """From the level of the finished image on which a film of red cells is one colour."""
+    store = PyramidStore.open(desk.folder.slide(name).image)
+    um = [(store.spec.um_per_px or 1.0) * 2**n for n in range(len(store.sizes))]
+    level = max((n for n in range(len(um)) if um[n] <= SEEN_AT_UM), default=0)
+    w, h = store.sizes[level]
+    pixels = store.picture(level, 0, 0, h, w)
+    with Ledger.open(desk.folder.ledger) as ledger:
+        return blood_share(pixels, um[level], light_used(ledger, name).background)
 
 
 def second_reader(settings: RunSettings, profile: Profile) -> SecondReader:

@@ -185,6 +185,7 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         edf=_image_beside(desk.folder, desk.folder.slide(name).edf),
         height=_image_beside(desk.folder, desk.folder.slide(name).height),
         light=light_used(ledger, name),
+        blood=None if reading.blood is None else round(reading.blood, 4),
         cells_again=cells_again(desk.folder, ledger, reading, desk.profile.capture_cells, found),
     )
 

@@ -1,13 +1,11 @@
-"""What makes a simulated slide unsatisfactory: blood over the cells, or cells that dried in air before fixation?"""
+"""What makes a simulated slide unsatisfactory? Blood over its cells."""
 
 import math
-from dataclasses import replace
 from functools import cached_property
 
 import cv2
 import numpy as np
 
-from scanner.devices.simulated.bodies import Body
 from scanner.devices.simulated.motion import draw
 from scanner.devices.simulated.optics import defocus_sigma_px
 from scanner.devices.simulated.slide import ProceduralSlide
@@ -21,15 +19,12 @@ from scanner.devices.simulated.specimen import (
 from scanner.devices.simulated.textures import FloatImage
 from scanner.devices.simulated.truth import TruthObject
 
-BLOODY, AIR_DRIED = "bloody", "air-dried"
-FLAWS = (BLOODY, AIR_DRIED)
+BLOODY = "bloody"
 BLOOD_OD = (0.06, 0.36, 0.52)
 """Of a red cell: haemoglobin takes blue light most, and lets red light through."""
 _CELL_UM, _CROWD, _HAZE = 7.2, 0.55, 0.45
 _TILE_PX = 1024
 _PATCH_UM, _COVERED = 500.0, 0.92
-_SWOLLEN_UM, _SMEARED_UM, _PALE = 0.9, 1.1, 0.55
-_PAD_PX = 8
 
 
 class BloodySlide:
@@ -56,7 +51,9 @@ class BloodySlide:
     def overview_od(self) -> FloatImage:
         """The cells, and the film as seen from above."""
         film = float(self._film(0.0).mean()) * self._patches
-        return np.asarray(self._slide.overview_od() + film[..., None] * np.float32(BLOOD_OD), np.float32)
+        return np.asarray(
+            self._slide.overview_od() + film[..., None] * np.array(BLOOD_OD, np.float32), np.float32
+        )
 
     def truth(self) -> tuple[TruthObject, ...]:
         """The cells under the film."""
@@ -112,22 +109,3 @@ class BloodySlide:
         for row, column in rng.integers(0, _TILE_PX, (count, 2)):
             film[np.ix_((row + at) % _TILE_PX, (column + at) % _TILE_PX)] += cell.astype(np.float32)
         return film
-
-
-def air_dried(body: Body, um_per_px: float) -> Body:
-    """Swollen, pale nuclei without an edge or chromatin, smeared cytoplasm."""
-    pad = (_PAD_PX,) * 4
-    nucleus, cytoplasm = (
-        cv2.copyMakeBorder(plane, *pad, cv2.BORDER_CONSTANT, value=0)
-        for plane in (body.nucleus, body.cytoplasm)
-    )
-    side = 2 * round(_SWOLLEN_UM / um_per_px) + 1
-    swollen = cv2.dilate(nucleus, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    smeared = cv2.GaussianBlur(swollen, (0, 0), _SMEARED_UM / um_per_px) * _PALE
-    x, y, w, h = body.box_px
-    return replace(
-        body,
-        nucleus=np.asarray(smeared, np.float32),
-        cytoplasm=np.asarray(cv2.GaussianBlur(cytoplasm, (0, 0), _SMEARED_UM / um_per_px), np.float32),
-        box_px=(x + _PAD_PX, y + _PAD_PX, w, h),
-    )

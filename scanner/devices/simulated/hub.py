@@ -14,7 +14,7 @@ class SimulatedWorld(GenericDevice):
     Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural
     slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``, and ``Preparations``
     what they are: ``histology`` for every slot, ``liquid-based;histology`` slot by slot, liquid-based where empty.
-    ``Flaws`` says slot by slot what is wrong with liquid-based ones: ``bloody``, ``air-dried``, or nothing.
+    ``Flaws`` says slot by slot what is wrong with liquid-based ones: ``bloody``, or nothing.
     """
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from scanner.devices.simulated.flaws import AIR_DRIED, BLOODY, FLAWS, BloodySlide, air_dried
+from scanner.devices.simulated.flaws import BLOODY, BloodySlide
 from scanner.devices.simulated.histology import HistologySection
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
@@ -94,9 +94,8 @@ class SimulatedRack:
             BadInput: where one is unknown.
         """
         for text in filter(None, flaws):
-            if text not in FLAWS:
-                mend = f"write {' or '.join(FLAWS)}"
-                raise BadInput.one(f"unknown flaw {text!r}", mend, field="World.Flaws")
+            if text != BLOODY:
+                raise BadInput.one(f"unknown flaw {text!r}", f"write {BLOODY}", field="World.Flaws")
         self.flaws = flaws
         self.forget()
 
@@ -126,8 +125,7 @@ class SimulatedRack:
         if self.preparation(slot) == HISTOLOGY:
             return HistologySection((self.seed, slot), grid)
         key, flaw = (self.seed, slot), self.flaws[slot - 1] if slot <= len(self.flaws) else ""
-        treated = air_dried if flaw == AIR_DRIED else None
-        slide = ProceduralSlide(key, self.abnormal(slot), grid, treated)
+        slide = ProceduralSlide(key, self.abnormal(slot), grid)
         return BloodySlide(slide, key, grid) if flaw == BLOODY else slide
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:

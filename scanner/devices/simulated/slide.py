@@ -1,14 +1,14 @@
 """What lies where on a procedural liquid-based slide, and how does a field of it look at a given height?"""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scanner.devices.simulated.bodies import Body, Palette
+from scanner.devices.simulated.bodies import Palette
 from scanner.devices.simulated.motion import draw
 from scanner.devices.simulated.optics import defocus_sigma_px
 from scanner.devices.simulated.scene import draw_object
@@ -87,17 +87,10 @@ class ProceduralSlide:
         key: what the slide depends on, such as (seed, slot).
         abnormal: how many cells of each abnormal class it holds.
         grid: the camera that will look at it.
-        treated: what became of every drawing on its way to the glass; nothing by default.
     """
 
-    def __init__(
-        self,
-        key: tuple[int, ...],
-        abnormal: dict[CellClass, int],
-        grid: CameraGrid,
-        treated: Callable[[Body, float], Body] | None = None,
-    ) -> None:
-        self._grid, self._treated = grid, treated
+    def __init__(self, key: tuple[int, ...], abnormal: dict[CellClass, int], grid: CameraGrid) -> None:
+        self._grid = grid
         rng = draw("slide", *key)
         self.surface = Surface(float(rng.uniform(-3, 3)), heading_rad=float(rng.uniform(0, 2 * math.pi)))
         self._strengths = (float(rng.uniform(0.85, 1.2)), float(rng.uniform(0.9, 1.15)))
@@ -210,8 +203,7 @@ class ProceduralSlide:
             start += count
 
     def _sprite(self, rng: np.random.Generator, kind: CellClass) -> Sprite:
-        body = draw_object(rng, self._textures, self._palette, kind, self._grid.um_per_px)
-        return Sprite(body if self._treated is None else self._treated(body, self._grid.um_per_px))
+        return Sprite(draw_object(rng, self._textures, self._palette, kind, self._grid.um_per_px))
 
     def _laid_down(
         self, rng: np.random.Generator, sprites: list[Sprite], places: NDArray[np.float64]
