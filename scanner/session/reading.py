@@ -54,6 +54,7 @@ AHEAD = 4
 ROWS_KEPT = 3  # a tile that a later row still needs is read from the spool in 2 ms
 NICE = 5
 WEIGHED_EVERY_S = 0.5
+JUDGE, HAND_ON = "correct and judge", "hand on cells"
 
 Items = Iterator[Judged | PlanSettled]
 
@@ -81,14 +82,16 @@ class Watch:
     weighed_s: float = -math.inf
     cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def passed(self, items: Iterable[Tile | EndOfPlan], road: Road) -> Iterator[Tile | EndOfPlan]:
-        """The same items, watched with the processes of their road."""
+    def passed(
+        self, items: Iterable[Tile | EndOfPlan], road: Road, step: str = JUDGE
+    ) -> Iterator[Tile | EndOfPlan]:
+        """The same items, watched with the processes of their road; the thread that asks for them does ``step``."""
         for item in items:
             if isinstance(item, EndOfPlan):
                 self.last_frame_s = item.last_frame_s
             self._weigh(road)
             yield item
-            self.cpu_s["correct and judge"] = time.thread_time()
+            self.cpu_s[step] = time.thread_time()
 
     def _weigh(self, road: Road) -> None:
         """Twice a second, and only our own: to find children, every process of the machine would be asked."""
@@ -122,7 +125,7 @@ def read_slide(
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
     _finish_all(desk, name, places)
-    again = second.read(watch.passed(items, road), places.placed) if second is not None else None
+    again = second.read(watch.passed(items, road, HAND_ON), places.placed) if second is not None else None
     return Reading(
         begun=begun,
         frame=frame,

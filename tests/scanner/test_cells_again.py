@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ import yaozarrs
 import zarr
 from ome_zarr_models.v05 import Image
 
+from scanner.acquisition import capture
+from scanner.acquisition.acquire import Captured, Missed, Session, acquire
 from scanner.errors import BadInput
-from scanner.model.plan import PlanReason
+from scanner.model.plan import PlannedTile, PlanReason
 from scanner.model.report import Outcome, RunResult
 from scanner.model.tile import FocusState
 from scanner.offline.verify import verify
@@ -160,8 +164,6 @@ def test_what_the_detector_did_not_answer_in_time_is_named(
 
 
 def test_verify_sees_what_was_altered(scanned: tuple[Path, RunResult], tmp_path: Path) -> None:
-    import shutil
-
     root = tmp_path / "run"
     shutil.copytree(scanned[0], root)
     found = AgainRun.of(root)
@@ -214,3 +216,28 @@ def test_the_command_line_overrules_the_profile(tmp_path: Path) -> None:
     with RunReader.open(tmp_path / "run") as reader:
         assert reader.findings(found.name).schema.names == FINDING_COLUMNS.names
     assert {tile.focus.state for tile in found.tiles} <= set(FocusState)
+
+
+def test_a_field_that_cannot_be_captured_is_named_and_its_cells_keep_their_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_the_first(session: Session, tiles: Sequence[PlannedTile]) -> Iterator[Captured | Missed]:
+        for n, result in enumerate(acquire(session, tiles)):
+            lost = session.layered and n == 0
+            yield Missed(result.planned, 2, "no frame came") if lost else result
+
+    monkeypatch.setattr(second_look, "WAIT_S", 120.0)
+    monkeypatch.setattr(capture, "acquire", without_the_first)
+    (slide,) = again_scan(tmp_path).slides
+    found = AgainRun.of(tmp_path / "run")
+    (lost, *others) = [tile.tile for tile in found.plan.tiles]
+    assert found.told.fields_failed == 1
+    assert found.told.fields_captured == len(others) == len(found.fields)
+    for cell in found.told.cells:
+        assert (cell.score_again is None) == (cell.field == lost)
+        assert bool(cell.reason) == (cell.field == lost)
+    assert (found.told.image is None) == (not others)
+    assert slide.outcome is Outcome.DONE
+    assert (slide.tiles.planned, slide.tiles.captured, slide.tiles.failed) == (4, 4, 0)
+    assert verify(tmp_path / "run").problems == ()
+    assert "1 failed" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
