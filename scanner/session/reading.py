@@ -30,7 +30,7 @@ from scanner.pipeline.fusing import FuseWork, with_fused
 from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish_tile
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
-from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.pipeline.replan import PlanSettled, Replanner, no_more, settled
 from scanner.pipeline.second_reader import SecondReader
 from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.field_reading import LookWork
@@ -115,12 +115,14 @@ def read_slide(
         desk.tell(following)
 
     flat = FlatChoice(desk.profile, desk.folder.ledger, name)
-    tiles = _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat))
     second = _second_look(desk, begun, frame, flat, tell, road)
-    if second is None:
-        stream = settled(tiles, replanner, plan, tell)
-    else:
-        stream = settled(second.watched(tiles), replanner, plan, tell, second.plan)
+    stream = settled(
+        _watched(second, _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat))),
+        replanner,
+        plan,
+        tell,
+        second.plan if second is not None else no_more,
+    )
     places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road, second)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
@@ -157,6 +159,11 @@ def _blood(desk: Desk, name: str) -> float | None:
 def second_reader(settings: RunSettings, profile: Profile) -> SecondReader:
     """The lot of a run: a replay draws as its run did."""
     return SecondReader(settings.salt or settings.run, profile.second_reading)
+
+
+def _watched(second: SecondLook | None, items: Iterator[Judged | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
+    """Nobody else holds the items: they end in the thread that asked for them, with its ledger."""
+    return items if second is None else second.watched(items)
 
 
 def _second_look(
