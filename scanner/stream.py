@@ -62,6 +62,16 @@ class _Channel(Generic[A]):
                 continue
         raise Halted
 
+    def within(self, seconds: float, most: int) -> list[A]:
+        until, found = time.monotonic() + seconds, list[A]()
+        while len(found) < most and (not self._queue.empty() or time.monotonic() < until):
+            if self._halt.is_set():
+                raise Halted
+            with suppress(queue.Empty):
+                item = self._queue.get(timeout=max(0.001, min(POLL_S, until - time.monotonic())))
+                found += [] if isinstance(item, _End) else [item]
+        return found
+
     def __iter__(self) -> Iterator[A]:
         while True:
             try:
@@ -90,6 +100,10 @@ class Mailbox(Generic[A]):
     def take(self) -> A:
         """The next value, as soon as there is one."""
         return next(iter(self._channel))
+
+    def within(self, seconds: float, most: int) -> list[A]:
+        """What is left here before the time is over; at once where that is as many as ``most``."""
+        return self._channel.within(seconds, most)
 
 
 class Work(Protocol[B_contra, C_co]):

@@ -72,7 +72,7 @@ class Session:
     """What the loop works with: a watched rig, where the slide lies, who focuses, and when its scan began.
 
     ``started_s`` is the ``time.perf_counter`` reading that the frames' times count from, ``cpu_started_s`` the control
-    thread's CPU clock then.
+    thread's CPU clock then. ``layered``: all planes of a tile are kept; else they are taken to find the sharpest.
     """
 
     rig: Rig
@@ -81,6 +81,7 @@ class Session:
     clock: FloorClock
     started_s: float
     cpu_started_s: float
+    layered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +222,10 @@ def _more(session: Session, tile: PlannedTile, shots: Sequence[_Shot]) -> list[f
 
 
 def _next_plane(session: Session, place: Point, z_um: float, last: _Shot) -> _Shot:
-    with contextlib.nullcontext() if _keeps_layers(session) else session.clock.focusing():
+    with contextlib.nullcontext() if session.layered else session.clock.focusing():
         move = session.rig.z.start_move(z_um) if session.rig.z is not None else None
         _ = last.frame
-        glanced_at = None if _keeps_layers(session) else last
+        glanced_at = None if session.layered else last
         return _expose(session, place, _height(move, z_um), glanced_at)
 
 
@@ -245,10 +246,5 @@ def _height(move: ZMove | None, planned_um: float) -> float:
 def _kept(session: Session, tile: PlannedTile, attempt: int, shots: Sequence[_Shot]) -> Captured:
     frames = [shot.frame for shot in shots]
     best, focus = session.focusing.judged(tile, shots)
-    layers = tuple(frames) if _keeps_layers(session) else ()
+    layers = tuple(frames) if session.layered else ()
     return Captured(tile, attempt, frames[best], focus, len(frames) * attempt, layers)
-
-
-def _keeps_layers(session: Session) -> bool:
-    """Are all planes of a tile kept, or were they taken only to find the sharpest?"""
-    return session.rig.profile.focus.layered

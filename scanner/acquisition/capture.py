@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from scanner.acquisition.acquire import Captured, Missed, Session, acquire
 from scanner.acquisition.earlier import Earlier
 from scanner.acquisition.floor import FloorClock, watched
-from scanner.acquisition.focus import begin_focus
-from scanner.acquisition.layers import layered
+from scanner.acquisition.focus import TileFocusing, begin_focus
+from scanner.acquisition.layers import StackFocusing, layered
 from scanner.acquisition.locate import Located
 from scanner.devices.rig import Rig
 from scanner.model.events import Body, Kind
@@ -44,8 +44,23 @@ class Books:
     spool: Spool
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A scan that began: how the image's tiles are taken, and how cells are taken again at heights of their own."""
+
+    session: Session
+    focusing: TileFocusing
+
+    def of(self, plan: Plan) -> Session:
+        """How the tiles of a plan are taken."""
+        if plan.of_image:
+            return self.session
+        stacking = StackFocusing(self.focusing, self.session.rig.profile, plan.layers_um)
+        return replace(self.session, focusing=stacking, layered=True)
+
+
 def capture(
-    session: Session, books: Books, on_stage: OnStage, next_plan: Callable[[], Plan | None]
+    begun: Begun, books: Books, on_stage: OnStage, next_plan: Callable[[], Plan | None]
 ) -> Iterator[Tile | EndOfPlan]:
     """Every tile of every plan in order, those of an earlier session first; ends when no further plan is needed.
 
@@ -55,6 +70,7 @@ def capture(
     name = on_stage.slide.slide_id
     plan: Plan | None = on_stage.plan
     while plan is not None:
+        session = begun.of(plan)
         books.ledger.append(Kind.PLAN, name, plan_key(plan.number), plan_to_body(plan))
         yield from _recalled(session, books, on_stage, plan)
         yield from _take(session, books, on_stage, plan)
@@ -63,7 +79,7 @@ def capture(
         plan = next_plan()
 
 
-def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
+def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Begun:
     """The plan saved, light on, the first heights found; the scan begins with the first survey move.
 
     Raises:
@@ -84,7 +100,8 @@ def begin_scan(rig: Rig, books: Books, on_stage: OnStage) -> Session:
             seen, clock, books.ledger, on_stage.slide, on_stage.plan, slide_to_stage, on_stage.earlier
         )
     kept = layered(focusing, rig.profile, plan)
-    return Session(seen, slide_to_stage, kept, clock, started_s, cpu_started_s)
+    keeps = rig.profile.focus.layered
+    return Begun(Session(seen, slide_to_stage, kept, clock, started_s, cpu_started_s, keeps), focusing)
 
 
 def _recalled(session: Session, books: Books, on_stage: OnStage, plan: Plan) -> Iterator[Tile]:

@@ -50,7 +50,9 @@ class Earlier:
             decided=_decided(fault.body) if fault else None,
             plans=tuple(plan_from_body(event.body) for event in ledger.events(Kind.PLAN, slide_id)),
             tiles={event.key: event.body for event in ledger.events(Kind.TILE, slide_id)},
-            captured=ledger.latest(Kind.SLIDE_CAPTURED, slide_id) is not None,
+            captured=any(
+                ledger.latest(kind, slide_id) for kind in (Kind.SLIDE_CAPTURED, Kind.SLIDE_UNLOADED)
+            ),
             unloaded=ledger.latest(Kind.SLIDE_UNLOADED, slide_id) is not None,
             finished=ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None,
         )

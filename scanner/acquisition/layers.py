@@ -2,7 +2,7 @@
 
 Every tile is taken at the same offsets from where the surface is believed to be; what its own frames say of their
 focus moves that belief for the tiles that follow. A stack whose edge is the sharpest is soft: it is taken again,
-centred where its curve peaks.
+centred where its curve peaks. A plan of cells brings offsets of its own, on any rig that focuses.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def layered(focusing: TileFocusing, profile: Profile, plan: Plan) -> Focusing:
     """
     if not profile.focus.layered:
         return focusing
-    stacking = StackFocusing(focusing, profile)
+    stacking = StackFocusing(focusing, profile, profile.focus.layer_offsets_um)
     low, high = profile.limits.z_um
     beyond = [t for t in plan.tiles if min(stacking.planes(t)) < low or max(stacking.planes(t)) > high]
     if beyond:
@@ -42,16 +42,20 @@ def layered(focusing: TileFocusing, profile: Profile, plan: Plan) -> Focusing:
 
 
 class StackFocusing:
-    """A fold over tiles in the order they are captured; satisfies ``acquire.Focusing``."""
+    """A fold over tiles in the order they are captured; satisfies ``acquire.Focusing``.
 
-    def __init__(self, focusing: TileFocusing, profile: Profile) -> None:
+    ``offsets_um`` lie over the surface, away from the glass, bottom to top.
+    """
+
+    def __init__(self, focusing: TileFocusing, profile: Profile, offsets_um: Sequence[float]) -> None:
         spec, depth_um = profile.focus, profile.active_objective.depth_of_field_um()
         up = profile.measured.z_sign.value if profile.measured.z_sign else 1
+        step_um = offsets_um[1] - offsets_um[0]
         self._focusing = focusing
-        self._offsets_um = tuple(up * offset for offset in spec.layer_offsets_um)
-        self._half_step_um = spec.layer_step_um / 2
+        self._offsets_um = tuple(up * offset for offset in offsets_um)
+        self._half_step_um = step_um / 2
         self._sharp_um, self._usable_um = depth_um / 2 + DRIVE_SCATTER_UM, spec.usable_um
-        self._stride = max(1, round(LOOKED_AT_DEPTHS * depth_um / spec.layer_step_um))
+        self._stride = max(1, round(LOOKED_AT_DEPTHS * depth_um / step_um))
 
     def planes(self, tile: PlannedTile) -> Sequence[float]:
         """The heights (z µm) to expose, bottom to top; the middle one where the tile is expected to be sharp."""

@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from scanner.acquisition.acquire import Session
-from scanner.acquisition.capture import Books, OnStage, begin_scan, capture
+from scanner.acquisition.capture import Begun, Books, OnStage, begin_scan, capture
 from scanner.acquisition.earlier import Decided, Earlier, affine_to_body
 from scanner.acquisition.focus_places import unreachable
 from scanner.acquisition.identity import Identity, IdentityState, identify, is_another
@@ -93,17 +92,17 @@ def _one(task: Task, entry: RackSlot, slide: Slide, earlier: Earlier) -> Iterato
             _leave(task, slide)
         yield SlideEnded(slide)
         return
-    begun, session = _surveyed(task, _begin(task, entry, slide, earlier), earlier)
+    begun, scan = _surveyed(task, _begin(task, entry, slide, earlier), earlier)
     _book(task, begun)
     yield begun
-    if begun.plan is not None and session is not None:
+    if begun.plan is not None and scan is not None:
         on_stage = OnStage(begun.slide, begun.located, begun.stage_to_slide, begun.plan, earlier)
-        yield from capture(session, task.books, on_stage, task.next_plan)
+        yield from capture(scan, task.books, on_stage, task.next_plan)
     _leave(task, slide)
     yield SlideEnded(slide)
 
 
-def _surveyed(task: Task, begun: SlideBegun, earlier: Earlier) -> tuple[SlideBegun, Session | None]:
+def _surveyed(task: Task, begun: SlideBegun, earlier: Earlier) -> tuple[SlideBegun, Begun | None]:
     """Where no height can be trusted, nothing is scanned and the slide says so."""
     if begun.plan is None:
         return begun, None

@@ -49,6 +49,15 @@ def run(
         bool, typer.Option("--keep-tiles", help="Keep every frame, so that the run can be replayed.")
     ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a simulated rig.")] = None,
+    capture_cells: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=100,
+            help="Take the N most suspicious cells of a slide again, with more planes; default: as the profile says.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, time and disk needed; nothing moves.")
     ] = False,
@@ -69,6 +78,7 @@ def run(
         detector=detector,
         keep_tiles=keep_tiles,
         seed=seed,
+        capture_cells=capture_cells,
     )
     if dry_run:
         return _foretell(request, as_json)
@@ -151,13 +161,9 @@ def view(run_dir: RunDir) -> None:
 
 def needs_a_person(result: "RunResult") -> bool:
     """Is any slide neither excluded as negative nor an empty slot?"""
-    from scanner.model.report import Outcome, Verdict
+    from scanner.model.report import Outcome
 
-    return not all(
-        slide.outcome is Outcome.EMPTY
-        or (slide.outcome is Outcome.DONE and slide.verdict is Verdict.NEGATIVE_EXCLUDED)
-        for slide in result.slides
-    )
+    return not all(slide.outcome is Outcome.EMPTY or slide.excluded for slide in result.slides)
 
 
 def _finish(result: "RunResult", as_json: bool, folder: Path) -> None:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     PLACED = "placed"
     BLOCK = "block"
     DETECTED = "detected"
+    CELLS_CHOSEN = "cells-chosen"
+    CELL_READ = "cell-read"
     TILE_FINISHED = "tile-finished"
     SLIDE_CAPTURED = "slide-captured"
     SLIDE_UNLOADED = "slide-unloaded"

@@ -1,6 +1,7 @@
 """What will be captured on one slide, in which order? A plan is data: it is built, validated, saved, then executed.
 
-A plan never changes; a further plan (soft tiles again, a border that still held sample) follows it.
+A plan never changes; a further plan (soft tiles again, a border that still held sample, suspicious cells with more
+planes) follows it.
 """
 
 import math
@@ -22,6 +23,7 @@ class PlanReason(StrEnum):
     SCAN = "scan"
     RETAKE = "retake"
     BORDER = "border"
+    CELLS = "cells"
 
 
 class Grid(Value):
@@ -70,7 +72,11 @@ class Skipped(Value):
 
 
 class Plan(Value):
-    """The fields to capture, in order. ``canvas_um`` is what the image declares: two fields wider than the plan."""
+    """The fields to capture, in order. ``canvas_um`` is what the image declares: two fields wider than the plan.
+
+    ``layers_um`` are the heights over ``z_um`` at which the fields of a plan of cells are exposed, away from the glass.
+    Those fields lie anywhere, each on its cells, and are no part of the image: their ``row`` and ``col`` say nothing.
+    """
 
     slide_id: str
     number: int = Field(ge=1)
@@ -79,6 +85,12 @@ class Plan(Value):
     canvas_um: tuple[float, float, float, float]
     tiles: tuple[PlannedTile, ...]
     skipped: tuple[Skipped, ...] = ()
+    layers_um: tuple[float, ...] = Field(default=(), exclude_if=lambda layers: not layers)
+
+    @property
+    def of_image(self) -> bool:
+        """Do its fields make the slide's image?"""
+        return self.reason is not PlanReason.CELLS
 
     @property
     def canvas(self) -> Rect:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from autofocus.stain import Stain
 from scanner.model.base import Value
 from scanner.model.geometry import Affine, Point, Space
+from scanner.model.layers import CellCapture, odd, offsets_um
 from scanner.model.optics import Chromatic, Distortion, Look
 
 T = TypeVar("T")
@@ -187,11 +188,7 @@ class FocusSpec(Value):
     @field_validator("layers")
     @classmethod
     def _one_layer_is_the_middle(cls, layers: int) -> int:
-        if layers % 2 == 0:
-            raise ValueError(
-                f"layers must be odd, such as {layers + 1}: the middle one lies on the focus surface"
-            )
-        return layers
+        return odd(layers)
 
     @property
     def layered(self) -> bool:
@@ -201,7 +198,7 @@ class FocusSpec(Value):
     @property
     def layer_offsets_um(self) -> tuple[float, ...]:
         """Where the layers lie over the focus surface, µm, bottom to top."""
-        return tuple(self.layer_step_um * (n - self.layers // 2) for n in range(self.layers))
+        return offsets_um(self.layers, self.layer_step_um)
 
     @property
     def stack_um(self) -> float:
@@ -324,7 +321,8 @@ class Profile(Value):
     """A rig. ``run_properties`` names the device properties that receive a command-line value.
 
     Its keys are ``specimen``, ``um_per_px``, ``seed``, ``slides`` and ``truth``, its values ``DEVICE.PROPERTY``;
-    an option without such a property is refused, so that no rig is asked for what it cannot do.
+    an option without such a property is refused, so that no rig is asked for what it cannot do. ``second_reading`` is
+    the share of the slides that could be excluded which a person reads all the same, by lot.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
@@ -339,6 +337,8 @@ class Profile(Value):
     slide: SlidePlace
     acquisition: AcquisitionSpec = AcquisitionSpec()
     focus: FocusSpec = FocusSpec()
+    capture_cells: CellCapture = CellCapture()
+    second_reading: float = Field(default=0.1, ge=0.1, le=1)
     storage: StorageSpec = StorageSpec()
     image: Look = Look()
     measured: MeasuredValues = MeasuredValues()

@@ -14,6 +14,7 @@ class Phase(StrEnum):
     FOCUSING = "focusing"
     SCANNING = "scanning"
     RETAKING = "taking soft tiles again"
+    CELLS = "taking suspicious cells again"
     FINISHING = "finishing"
     DONE = "done"
 

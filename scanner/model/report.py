@@ -49,7 +49,7 @@ class Seconds(Value):
 
 
 class SlideResult(Value):
-    """One slide of ``rackscan run --json``."""
+    """One slide of ``rackscan run --json``; ``second_reading``: it could be excluded, and the lot says read it."""
 
     slot: int
     slide_id: str
@@ -62,13 +62,31 @@ class SlideResult(Value):
     sample_covered: float | None = None
     cells: int = 0
     peak_bytes: int = 0
+    second_reading: bool = False
+
+    @property
+    def excluded(self) -> bool:
+        """Does nobody need to look at it?"""
+        return self.outcome is Outcome.DONE and self.verdict is Verdict.NEGATIVE_EXCLUDED
 
 
 class RunResult(Value):
-    """``rackscan run --json``."""
+    """``rackscan run --json``.
+
+    ``excluded_before`` the second reader, of which it drew some by lot, and ``excluded`` after it: how many slides.
+    """
 
     run: str
     slides: tuple[SlideResult, ...]
+    excluded_before: int = 0
+    excluded: int = 0
+
+    @classmethod
+    def of(cls, run: str, slides: tuple[SlideResult, ...]) -> "RunResult":
+        """With the exclusions counted."""
+        after = sum(slide.excluded for slide in slides)
+        drawn = sum(slide.second_reading and slide.outcome is Outcome.DONE for slide in slides)
+        return cls(run=run, slides=slides, excluded_before=after + drawn, excluded=after)
 
 
 class Quality(Value):
@@ -117,12 +135,47 @@ class LightUsed(Value):
     tile_gains: tuple[float, float] | None = None
 
 
+class CellAgain(Value):
+    """A cell that was chosen to be taken again.
+
+    ``rank`` of its finding, None where merging kept none; ``field`` that shows it; ``layer`` its sharpest plane, from 0
+    at the bottom, ``score_again`` what the detector says there; None, with a ``reason``, where it was not read again.
+    """
+
+    rank: int | None
+    field: int
+    score: float
+    layer: int | None = None
+    score_again: float | None = None
+    reason: str = ""
+
+
+class CellsAgain(Value):
+    """Suspicious cells taken again before the slide left: at most ``asked``, in planned = captured + failed ``fields``.
+
+    ``unanswered``: tiles of which the detector had said nothing after ``waited_s`` seconds, so that their cells could
+    not be chosen. ``image``, relative to DIR, is None where no field was captured.
+    """
+
+    asked: int
+    layers: int
+    layer_step_um: float
+    fields_planned: int
+    fields_captured: int
+    fields_failed: int
+    cells: tuple[CellAgain, ...]
+    unanswered: tuple[int, ...]
+    waited_s: float
+    image: str | None
+
+
 class SlideReport(SlideResult):
     """slides/SLOT-RUNID/report.json: the result, its reasons, and what the report page draws.
 
     ``reasons`` say in words why the verdict and outcome are what they are. ``accession`` stays in the local report.
     ``focus`` names the strategy, and the layers where it takes any; ``edf`` and ``height`` are images of a fused slide,
-    relative to DIR as ``image`` is.
+    relative to DIR as ``image`` is. ``cells_again``: None where no cell was to be taken again; ``blood``: share
+    of the sample under blood, None where nobody can tell.
     """
 
     preparation: Preparation = Preparation.THINPREP
@@ -141,3 +194,5 @@ class SlideReport(SlideResult):
     edf: str | None = None
     height: str | None = None
     light: LightUsed = LightUsed()
+    cells_again: CellsAgain | None = None
+    blood: float | None = None

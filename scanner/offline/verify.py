@@ -15,8 +15,11 @@ from scanner.errors import BadInput, DamagedRun, RackscanError
 from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
+from scanner.offline.cells_again import CELLS, cells_problems
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
+from scanner.pipeline.second_reader import SecondReader
 from scanner.review.mosaic_page import Named, write_mosaic_page
+from scanner.review.mosaic_view import run_profile
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
@@ -193,6 +196,7 @@ def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
     if report is None or report.um_per_px is None or not _finished(reader, slide_id):
         return
     facts = [BlockFact.from_body(event.body) for event in reader.ledger.events(Kind.BLOCK, slide_id)]
+    facts = [fact for fact in facts if fact.image != CELLS]
     drawn = Counter((fact.row, fact.col) for fact in facts if fact.level == 0)
     pictures = max(1, len({(fact.image, fact.z) for fact in facts}))
     for plan in reader.plans(slide_id):
@@ -206,7 +210,8 @@ def _coverage(reader: RunReader, slide_id: str) -> Iterator[str]:
 
 def _image(reader: RunReader, slide_id: str) -> Iterator[str]:
     paths, report = reader.paths(slide_id), reader.report(slide_id)
-    for named in (report.image, report.edf, report.height) if report is not None else ():
+    again = report.cells_again.image if report is not None and report.cells_again is not None else None
+    for named in (report.image, report.edf, report.height, again) if report is not None else ():
         if named is not None and not (reader.folder.root / named).is_dir():
             yield f"the report names {named}, which is missing"
     complete = [image.name for image in paths.images if _image_says_complete(image)]
@@ -273,10 +278,19 @@ def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
     counts = reader.counts(slide_id)
     if report.tiles != counts:
         yield f"report.json counts {report.tiles}, the ledger {counts}"
+    if report.excluded and _drawn(reader, report.slot):
+        yield "the slide is excluded, though the lot says that a person reads it"
     for name in ("outcome", "verdict"):
         said = finished.body.get(name)
         if said is not None and said != str(getattr(report, name)):
             yield f"report.json says {name} {getattr(report, name)}, the ledger {said}"
+
+
+def _drawn(reader: RunReader, slot: int) -> bool:
+    """Does the second reader draw this slot? Runs from before there was one drew none."""
+    settings = reader.folder.settings
+    profile = run_profile(reader) if settings.salt else None
+    return profile is not None and SecondReader(settings.salt, profile.second_reading).draws(slot)
 
 
 def _below(folder: Path, path: Path) -> str:
@@ -304,7 +318,7 @@ def _image_says_complete(image: Path) -> bool:
         return False
 
 
-_SAID_TWICE = ("slot", "outcome", "verdict", "image", "tiles", "cells", "sample_covered")
+_SAID_TWICE = ("slot", "outcome", "verdict", "image", "tiles", "cells", "sample_covered", "second_reading")
 _RUN_CHECKS: dict[str, RunCheck] = {"chain": _chain, "settings": _settings, "report": _rack_report}
 _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "plan": _plans,
@@ -314,5 +328,6 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "image": _image,
     "tiles.parquet": _tiles_table,
     "findings.parquet": _findings,
+    "cells": cells_problems,
     "report.json": _report,
 }

@@ -4,7 +4,7 @@ The ledger's key is (slide, tile, content, detector): a tile searched before a k
 that two sessions searched counts with its first answer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,13 +55,14 @@ def cell_search(package: Path) -> CellSearch:
 
 @dataclass(frozen=True, slots=True)
 class CellWork:
-    """What the branch works with; ``detector_hash`` names the package in the ledger's keys."""
+    """What the branch works with; ``heard`` is told every answer as it comes."""
 
     slide_id: str
     um_per_px: float
     search: CellSearch
     package: DetectorPackage
     ledger: Path
+    heard: Callable[[Tile, Detections], None] | None = None
 
 
 Found = dict[str, Detections]
@@ -94,7 +95,10 @@ def _booked(
                 body = ledger.append(Kind.DETECTED, work.slide_id, key, _to_body(tile, found)).body
             if body is None:
                 raise ValueError(f"tile {tile.planned.tile} has neither pixels nor an answer")
-            yield tile_key(tile.planned.tile, tile.plan), detections_from_body(body)
+            said = detections_from_body(body)
+            if work.heard is not None:
+                work.heard(tile, said)
+            yield tile_key(tile.planned.tile, tile.plan), said
 
 
 def detection_key(tile: Tile, package: DetectorPackage) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection.detections import Detections
 from detection.package import DetectorPackage
@@ -13,10 +13,12 @@ from scanner.model.geometry import Point
 from scanner.model.plan import Plan
 from scanner.model.report import Outcome, TileCounts, Verdict
 from scanner.model.tile import FocusState, Judged
+from scanner.pipeline.again import ReadAgain, again_of
 from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.cell_branch import Found
 from scanner.pipeline.findings import Findings, findings
 from scanner.pipeline.image_branch import Places
+from scanner.pipeline.second_reader import SecondReader, after_lot
 from scanner.pipeline.verdict import Decision, Evidence, decide
 from scanner.storage.facts import tile_key
 
@@ -28,7 +30,8 @@ RERUN_LEAST = 10
 class Reading:
     """Everything the two branches of a slide's road found, plans and counts included.
 
-    ``found`` is None for a scan without a detector.
+    ``found`` is None for a scan without a detector, ``again`` where no cell was to be taken again;
+    ``blood`` is the share of the sample under blood, None where nobody can tell.
     """
 
     begun: SlideBegun
@@ -41,17 +44,21 @@ class Reading:
     record: EvaluationRecord | None
     growable: bool
     border_left: bool
+    again: ReadAgain | None = None
+    second_reader: SecondReader | None = None
+    blood: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What happens to glass and case, and why."""
+    """What happens to glass and case, and why; ``second_reading``: it could be excluded, and the lot says read it."""
 
     outcome: Outcome
     decision: Decision
     findings: Findings | None
     covered: float | None
     states: Mapping[str, int]
+    second_reading: bool = False
 
 
 def close(reading: Reading) -> Closing:
@@ -62,8 +69,9 @@ def close(reading: Reading) -> Closing:
     states = _states(last)
     decision = decide(_evidence(reading, last, found, covered))
     outcome, why = _outcome(reading, states)
+    decision, drawn = after_lot(decision, reading.second_reader, reading.begun.slide.slot)
     told = Decision(decision.verdict, (*why, *decision.reasons))
-    return Closing(outcome, told, found, covered, states)
+    return Closing(outcome, told, found, covered, states, drawn)
 
 
 def last_takes(places: Places) -> dict[int, Judged]:
@@ -80,7 +88,11 @@ def _findings(reading: Reading, last: Mapping[int, Judged]) -> Findings | None:
     places = {number: Point(p.x_px, p.y_px) for number, p in reading.places.placed.items()}
     h, w = reading.frame.lattice.tile_px
     to_slide, shown_at = reading.frame.slide_to_mosaic.inverse(), reading.places.shown_at
-    return findings(answers, places, (w, h), reading.package, to_slide, shown_at)
+    found = findings(answers, places, (w, h), reading.package, to_slide, shown_at)
+    if reading.again is None:
+        return found
+    again = again_of(found.boxes_px, found.scores, reading.again, reading.places.placed)
+    return replace(found, again=again)
 
 
 def _covered(located: Located | None, plans: Sequence[Plan], last: Mapping[int, Judged]) -> float | None:
@@ -112,8 +124,11 @@ def _evidence(
         preparation=reading.begun.slide.preparation,
         cells=0 if found is None else found.cells,
         slide_score=None if found is None else found.slide_score,
+        score_again=found.again.slide_score if found is not None and found.again is not None else None,
         top=top[:50],
         record=reading.record,
+        with_sample=sum(states.values()) - states[FocusState.NO_SAMPLE] + counts.failed,
+        blood=reading.blood,
     )
 
 

@@ -12,6 +12,7 @@ from detection.merging import Merged, TileDetections, merge
 from detection.package import DetectorPackage
 from detection.scoring import slide_score
 from scanner.model.geometry import Affine, Point
+from scanner.pipeline.again import Again
 from scanner.pipeline.mosaic import ShownAt
 
 LEAST_SCORE = 0.01
@@ -31,6 +32,7 @@ class Findings:
         centres_um: (m, 2) float64, slide µm.
         cells: how many squamous cells the slide shows, abnormal ones included.
         slide_score: 0..1.
+        again: what more planes show of some of them, where any were taken.
     """
 
     tiles: NDArray[np.int64]
@@ -40,6 +42,7 @@ class Findings:
     centres_um: NDArray[np.float64]
     cells: int
     slide_score: float
+    again: Again | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -47,6 +50,11 @@ class Findings:
     def columns(self, slide_id: str) -> Columns:
         """The columns of ``findings.parquet``."""
         x, y, w, h = self.boxes_px.T
+        again = self.again
+        more: Columns = {}
+        if again is not None:
+            layers = np.ma.masked_less(again.layers, 0)
+            more = {"score_again": again.scores, "layer": layers}
         return {
             "slide_id": [slide_id] * len(self),
             "tile": self.tiles,
@@ -59,6 +67,7 @@ class Findings:
             "h_px": h,
             "x_um": self.centres_um[:, 0],
             "y_um": self.centres_um[:, 1],
+            **more,
         }
 
 

@@ -75,16 +75,22 @@ def retake_plan(plans: Sequence[Plan], fields: Sequence[TileVerdict], retakes: i
     return plans[0].model_copy(update=update)
 
 
+def no_more(_: Sequence[Plan]) -> None:
+    """Of most slides nothing but the image is captured."""
+
+
 def settled(
     judged: Iterable[Judged | EndOfPlan],
     replanner: Replanner,
     first: Plan,
     tell: Callable[[Plan | None], None],
+    beyond: Callable[[Sequence[Plan]], Plan | None] = no_more,
 ) -> Iterator[Judged | PlanSettled]:
     """Judged tiles as they come; where a plan ends, the next one is made and told to whoever moves the stage.
 
     It is told before any step hears of it: when the frames of the last plan go, the stage needs none of them. It ends
-    with the last plan: nothing waits for the slide to leave the stage.
+    with the image's last plan: nothing waits for the slide to leave the stage. ``beyond`` then says what else is to be
+    captured of the slide, which is no part of its image.
     """
     plans = [first]
     for item in judged:
@@ -93,7 +99,7 @@ def settled(
             yield item
             continue
         following = replanner.next_plan(plans)
-        tell(following)
+        tell(beyond(plans) if following is None else following)
         yield PlanSettled(plans[-1], following)
         if following is None:
             return

@@ -12,6 +12,12 @@ from scanner.storage.hashes import text_hash
 
 HIGH_GRADE = frozenset({"HSIL", "SCC", "AGC", "ASC-H"})
 URGENT_CELL = 0.9
+OBSCURED, PARTLY_OBSCURED = 0.75, 0.5
+"""Shares of the sample that cannot be judged, beyond which a slide is unsatisfactory, and from which it says so.
+
+The Bethesda System, 3rd ed.: more than 75 %, and 50 to 75 %, of the squamous cells obscured.
+"""
+LIKELY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,9 @@ class Evidence:
         slide_score: 0..1, None without a detector.
         top: (class, score) of the most abnormal findings.
         record: the evaluation record that matches detector and rig, None without one.
+        with_sample: tiles that show sample, failed ones included.
+        blood: share of the sample under blood, None where nobody can tell.
+        score_again: the slide's score with what more planes show of some cells, where that is higher; None without any.
     """
 
     missing: int
@@ -47,6 +56,9 @@ class Evidence:
     slide_score: float | None
     top: Sequence[tuple[str, float]]
     record: EvaluationRecord | None
+    with_sample: int = 0
+    blood: float | None = None
+    score_again: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +73,14 @@ def decide(evidence: Evidence) -> Decision:
     """The design's rule "When a slide may be called negative"; the gravest verdict that applies."""
     gaps = _tile_gaps(evidence)
     coverage = _coverage_gaps(evidence)
-    few = _too_few_cells(evidence)
+    few, obscured = _too_few_cells(evidence), _obscured(evidence)
     suspicion = _suspicion(evidence)
-    reasons = (*gaps, *coverage, *few, *suspicion)
+    reasons = (*gaps, *coverage, *few, *obscured, *suspicion)
     if _is_urgent(evidence):
         return Decision(Verdict.URGENT, (*_urgent_words(evidence), *reasons))
     if evidence.missing or evidence.failed:
         return Decision(Verdict.INCOMPLETE, reasons)
-    if few and not coverage and not _over_the_point(evidence):
+    if (few or _hidden(evidence)) and not coverage and not _is_suspicious(evidence):
         return Decision(Verdict.UNSATISFACTORY, reasons)
     return Decision(Verdict.REVIEW if reasons else Verdict.NEGATIVE_EXCLUDED, reasons)
 
@@ -111,21 +123,57 @@ def _too_few_cells(evidence: Evidence) -> list[str]:
     return [f"{evidence.cells:,} squamous cells counted, a {kind} slide needs {least:,}"]
 
 
+def _obscured(evidence: Evidence) -> list[str]:
+    said = []
+    if _blood(evidence) >= PARTLY_OBSCURED:
+        said.append(f"blood covers {100 * _blood(evidence):.0f} % of the sample")
+    if _unreadable_share(evidence) >= PARTLY_OBSCURED:
+        said.append(f"{100 * _unreadable_share(evidence):.0f} % of the tiles with sample cannot be read")
+    return said
+
+
+def _hidden(evidence: Evidence) -> bool:
+    """Is more of the sample hidden than may be? Only a detector can say that what is left raises no suspicion."""
+    most = max(_blood(evidence), _unreadable_share(evidence))
+    return most > OBSCURED and evidence.slide_score is not None
+
+
+def _blood(evidence: Evidence) -> float:
+    return evidence.blood or 0.0
+
+
+def _unreadable_share(evidence: Evidence) -> float:
+    return evidence.unreadable / evidence.with_sample if evidence.with_sample else 0.0
+
+
 def _suspicion(evidence: Evidence) -> list[str]:
     if evidence.slide_score is None:
         return ["no detector looked at this slide"]
     if evidence.record is None:
         return ["no evaluation record matches this detector on this rig, so no slide may be excluded"]
-    if _over_the_point(evidence):
-        point = evidence.record.operating_point
+    if not _over_the_point(evidence):
+        return []
+    point = evidence.record.operating_point
+    if evidence.slide_score >= point:
         return [f"slide score {evidence.slide_score:.4f} is not under the operating point {point:.4f}"]
-    return []
+    return [
+        f"with more planes some cells look more suspicious: the slide score would be {evidence.score_again:.4f}, not "
+        f"under the operating point {point:.4f}"
+    ]
+
+
+def _is_suspicious(evidence: Evidence) -> bool:
+    """Over the operating point; where there is none, more likely abnormal than not."""
+    if evidence.record is None:
+        return max(evidence.slide_score or 0.0, evidence.score_again or 0.0) >= LIKELY
+    return _over_the_point(evidence)
 
 
 def _over_the_point(evidence: Evidence) -> bool:
+    """With the higher of a cell's two scores: a second look never makes a slide less suspicious."""
     if evidence.record is None or evidence.slide_score is None:
         return False
-    return evidence.slide_score >= evidence.record.operating_point
+    return max(evidence.slide_score, evidence.score_again or 0.0) >= evidence.record.operating_point
 
 
 def _is_urgent(evidence: Evidence) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from scanner.model.report import Outcome, SlideReport, Verdict
+from scanner.model.report import Outcome, RunResult, SlideReport
 from scanner.review.slide_page import picture_uri, sharp_share, slide_page, title
 from scanner.review.words import OUTCOMES, VERDICTS, Words, amount, minutes
 from scanner.storage.atomic import write_atomic
@@ -66,6 +66,11 @@ class RunPage:
         return sum(slide.report.seconds.scan for slide in self.slides)
 
     @property
+    def counted(self) -> RunResult:
+        """The exclusions of the run, before and after the second reader."""
+        return RunResult.of(self.run, tuple(slide.report for slide in self.slides))
+
+    @property
     def needing_a_person(self) -> int:
         """Slides that are neither excluded nor empty."""
         return sum(not _is_settled(slide.report) for slide in self.slides)
@@ -76,8 +81,7 @@ def _is_empty(report: SlideReport) -> bool:
 
 
 def _is_settled(report: SlideReport) -> bool:
-    excluded = report.outcome is Outcome.DONE and report.verdict is Verdict.NEGATIVE_EXCLUDED
-    return excluded or _is_empty(report)
+    return report.excluded or _is_empty(report)
 
 
 def write_report(run_dir: Path) -> Path:

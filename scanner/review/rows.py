@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from scanner.storage.tables import AGAIN_COLUMNS
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -51,7 +53,10 @@ class TileRows:
 
 @dataclass(frozen=True, slots=True)
 class FindingRows:
-    """Findings, best first; all (n,) arrays. Boxes in mosaic px, ``x_um``, ``y_um`` their centres in slide µm."""
+    """Findings, best first; all (n,) arrays. Boxes in mosaic px, ``x_um``, ``y_um`` their centres in slide µm.
+
+    ``score_again`` on the sharpest plane and which ``layer`` that is: NaN and -1 where the cell was not taken again.
+    """
 
     rank: Ints
     tile: Ints
@@ -63,6 +68,8 @@ class FindingRows:
     h_px: Floats
     x_um: Floats
     y_um: Floats
+    score_again: Floats
+    layer: Ints
 
     def __len__(self) -> int:
         return len(self.rank)
@@ -95,6 +102,7 @@ def tile_rows(table: pa.Table, failed: Collection[int]) -> TileRows:
 def finding_rows(table: pa.Table) -> FindingRows:
     """A findings table, rank 1 first."""
     order = np.argsort(_ints(table, "rank"), kind="stable")
+    again, layer = (_again(table, name) for name in AGAIN_COLUMNS.names)
     return FindingRows(
         rank=_ints(table, "rank")[order],
         tile=_ints(table, "tile")[order],
@@ -106,7 +114,14 @@ def finding_rows(table: pa.Table) -> FindingRows:
         h_px=_floats(table, "h_px")[order],
         x_um=_floats(table, "x_um")[order],
         y_um=_floats(table, "y_um")[order],
+        score_again=again[order],
+        layer=np.nan_to_num(layer[order], nan=-1).astype(np.int64),
     )
+
+
+def _again(table: pa.Table, name: str) -> Floats:
+    """A column that only runs have which take cells again, NaN where nothing is said."""
+    return _floats(table, name) if name in table.schema.names else np.full(table.num_rows, np.nan)
 
 
 def _last_words(table: pa.Table) -> Ints:

@@ -13,7 +13,7 @@ from scanner.errors import DamagedRun
 from scanner.model.geometry import Rect
 from scanner.model.profile import OverviewSpec
 from scanner.model.report import FocusPointFact, SlideReport, Verdict
-from scanner.model.tile import FocusState, Pixels
+from scanner.model.tile import FocusState
 from scanner.review.mosaic_view import (
     PICTURES_OF_REPORT,
     SEAMS_OF_REPORT,
@@ -36,6 +36,7 @@ from scanner.review.pictures import (
     shrunk,
     state_map,
 )
+from scanner.review.plane_strips import PlaneStrip, plane_strips
 from scanner.review.rows import FindingRows, TileRows, finding_rows, tile_rows
 from scanner.review.words import OUTCOMES, STATES, VERDICTS, Words, light_words
 from scanner.storage.atomic import write_atomic
@@ -118,6 +119,7 @@ class SlidePage:
     cards: tuple[Card, ...]
     findings: int
     mosaic: MosaicView | None
+    again: tuple[PlaneStrip, ...] = ()
 
     @property
     def title(self) -> str:
@@ -187,14 +189,24 @@ def slide_page(reader: RunReader, report: SlideReport) -> SlidePage:
         cards=_cards(findings, store, most) if store else (),
         findings=len(findings),
         mosaic=_mosaic(reader, report.slide_id, table) if store else None,
+        again=_again(findings, paths.cells),
     )
+
+
+def _again(findings: FindingRows, image: Path) -> tuple[PlaneStrip, ...]:
+    """The cells that were taken again with more planes."""
+    if not (image / "zarr.json").is_file():
+        return ()
+    store = PyramidStore.open(image)
+    layers, read = store.spec.layers or 1, partial(store.picture, 0)
+    return plane_strips(findings, layers, um_per_px(store), read, MOST_CROPS)
 
 
 def write_thumbnail(store: PyramidStore, path: Path) -> None:
     """``thumbnail.png`` from the smallest level that is at least ``THUMBNAIL_PX`` wide or high."""
     level = max((n for n, size in enumerate(store.sizes) if max(size) >= THUMBNAIL_PX), default=0)
     w, h = store.sizes[level]
-    write_atomic(path, png(shrunk(eight_bit(seen(store, level, 0, 0, h, w)), THUMBNAIL_PX)))
+    write_atomic(path, png(shrunk(eight_bit(store.picture(level, 0, 0, h, w)), THUMBNAIL_PX)))
 
 
 def _mosaic(reader: RunReader, slide_id: str, table: pa.Table) -> MosaicView | None:
@@ -211,13 +223,6 @@ def um_per_px(store: PyramidStore) -> float:
     if store.spec.um_per_px is None:
         raise DamagedRun(f"{store.path}: the image of a slide has no pixel size")
     return store.spec.um_per_px
-
-
-def seen(store: PyramidStore, level: int, y: int, x: int, h: int, w: int) -> Pixels:
-    """Pixels of an image as they are looked at: (h, w, 3), or (h, w) for gray; of layers, the middle one."""
-    block = store.read(level, y, x, h, w, store.spec.middle)
-    shown = np.ascontiguousarray(block[0] if len(block) == 1 else np.moveaxis(block, 0, -1))
-    return np.asarray(shown, np.uint8) if shown.dtype == np.uint8 else np.asarray(shown, np.uint16)
 
 
 def picture_uri(path: Path, longest_px: int) -> str | None:
@@ -270,7 +275,7 @@ def _states(tiles: TileRows) -> tuple[State, ...]:
 
 def _cards(findings: FindingRows, store: PyramidStore, most: int) -> tuple[Card, ...]:
     w, h = store.sizes[0]
-    found = crops(findings, partial(seen, store, 0), w, h, most)
+    found = crops(findings, partial(store.picture, 0), w, h, most)
     return tuple(card(findings, crop, um_per_px(store)) for crop in found)
 
 

@@ -26,7 +26,7 @@ VERDICTS = {
         "good",
     ),
     Verdict.UNSATISFACTORY: Words(
-        "Unsatisfactory", "The slide holds too little to judge; nothing is said about the case.", "quiet"
+        "Unsatisfactory", "Too little of the slide can be judged; nothing is said about the case.", "quiet"
     ),
     Verdict.INCOMPLETE: Words(
         "Incomplete", "Part of the slide was not seen; nothing is said about the case.", "quiet"

@@ -90,7 +90,8 @@ def _slide(prepared: Prepared, entry: RackSlot) -> SlideForecast:
         slot=entry.slot,
         slide=entry.slide,
         tiles=len(cells),
-        seconds=scan_seconds(profile, grid, cells, len(entry.focus_points or ()) or None),
+        seconds=scan_seconds(profile, grid, cells, len(entry.focus_points or ()) or None)
+        + cells_seconds(profile, grid, cells),
         disk_bytes=_disk_bytes(profile, len(cells), prepared.settings.keep_tiles),
         focus_points=entry.focus_points or (_chosen(prepared) if said_by is FocusPointsFrom.CHOSEN else None),
         focus_points_from=said_by,
@@ -166,6 +167,17 @@ def scan_seconds(
     )
 
 
+def cells_seconds(profile: Profile, grid: Grid, cells: list[tuple[int, int]]) -> float:
+    """At most, for taking suspicious cells again: none shares a field, and they lie all over the sample."""
+    asked, xy, z = profile.capture_cells, profile.measured.xy_kinematics, profile.measured.z_kinematics
+    if asked.cells == 0:
+        return 0.0
+    apart_um = math.sqrt(len(cells) / asked.cells) * math.hypot(*grid.step_um)
+    moving_s = max(_readout_s(profile), xy.value.seconds(apart_um) if xy else 0.0)
+    step_s = max(_readout_s(profile), z.value.seconds(asked.layer_step_um) if z else 0.0)
+    return asked.cells * (moving_s + asked.layers * (profile.camera.exposure_ms / 1000 + step_s))
+
+
 def _exposures(profile: Profile) -> int:
     """How often a tile is exposed."""
     if profile.focus.layered:
@@ -192,7 +204,11 @@ def _disk_bytes(profile: Profile, tiles: int, keep_tiles: bool) -> int:
     frame = camera.width_px * camera.height_px * camera.channels * camera.bits // 8
     image = tiles * frame * (1 - profile.acquisition.overlap) ** 2 * PYRAMID_SHARE
     kept = tiles * frame * (profile.focus.layers if profile.focus.layered else 1)
-    return round(image * _images(profile) + (kept if keep_tiles else 0))
+    asked = profile.capture_cells
+    again = (
+        asked.cells * asked.layers * frame * (PYRAMID_SHARE + 1)
+    )  # its frames wait until its image is whole
+    return round(image * _images(profile) + (kept if keep_tiles else 0) + again)
 
 
 def _images(profile: Profile) -> float:

@@ -21,6 +21,7 @@ from scanner.model.events import Kind
 from scanner.model.plan import Plan
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
+from scanner.pipeline.blood import SEEN_AT_UM, blood_share
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
 from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
 from scanner.pipeline.closing import Reading
@@ -29,11 +30,15 @@ from scanner.pipeline.fusing import FuseWork, with_fused
 from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish_tile
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
-from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.pipeline.replan import PlanSettled, Replanner, no_more, settled
+from scanner.pipeline.second_reader import SecondReader
 from scanner.pipeline.sheets import PAINTED_AHEAD
+from scanner.session.field_reading import LookWork
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
+from scanner.session.light_report import light_used
 from scanner.session.request import Search
+from scanner.session.second_look import SecondLook
 from scanner.session.storing import storing
 from scanner.session.telling import Teller
 from scanner.storage.facts import TileFinishedFact, tile_key
@@ -41,7 +46,7 @@ from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
-from scanner.storage.run_folder import RunFolder
+from scanner.storage.run_folder import RunFolder, RunSettings
 from scanner.storage.spool import Spool
 from scanner.stream import Road
 
@@ -49,6 +54,7 @@ AHEAD = 4
 ROWS_KEPT = 3  # a tile that a later row still needs is read from the spool in 2 ms
 NICE = 5
 WEIGHED_EVERY_S = 0.5
+JUDGE, HAND_ON = "correct and judge", "hand on cells"
 
 Items = Iterator[Judged | PlanSettled]
 
@@ -76,14 +82,16 @@ class Watch:
     weighed_s: float = -math.inf
     cpu_s: dict[str, float] = field(default_factory=dict)
 
-    def passed(self, items: Iterable[Tile | EndOfPlan], road: Road) -> Iterator[Tile | EndOfPlan]:
-        """The same items, watched with the processes of their road."""
+    def passed(
+        self, items: Iterable[Tile | EndOfPlan], road: Road, step: str = JUDGE
+    ) -> Iterator[Tile | EndOfPlan]:
+        """The same items, watched with the processes of their road; the thread that asks for them does ``step``."""
         for item in items:
             if isinstance(item, EndOfPlan):
                 self.last_frame_s = item.last_frame_s
             self._weigh(road)
             yield item
-            self.cpu_s["correct and judge"] = time.thread_time()
+            self.cpu_s[step] = time.thread_time()
 
     def _weigh(self, road: Road) -> None:
         """Twice a second, and only our own: to find children, every process of the machine would be asked."""
@@ -109,13 +117,19 @@ def read_slide(
         desk.tell(following)
 
     flat = FlatChoice(desk.profile, desk.folder.ledger, name)
+    second = _second_look(desk, begun, frame, flat, tell, road)
     stream = settled(
-        _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat)), replanner, plan, tell
+        _watched(second, _fused(desk, name, _judge(desk, name, watch.passed(items, road), flat))),
+        replanner,
+        plan,
+        tell,
+        second.plan if second is not None else no_more,
     )
-    places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road)
+    places, found = _branches(desk, name, _Sheet(frame, plan, flat, watch), stream, road, second)
     with RunReader.open(desk.folder.root) as reader:
         plans, counts = reader.plans(name), reader.counts(name)
     _finish_all(desk, name, places)
+    again = second.read(watch.passed(items, road, HAND_ON), places.placed) if second is not None else None
     return Reading(
         begun=begun,
         frame=frame,
@@ -126,8 +140,58 @@ def read_slide(
         package=desk.search.package,
         record=desk.search.record,
         growable=desk.growable,
-        border_left=desk.growable and replanner.border_left(plans),
+        border_left=desk.growable and replanner.border_left([plan for plan in plans if plan.of_image]),
+        again=again,
+        blood=_blood(desk, name),
+        second_reader=second_reader(desk.folder.settings, desk.profile),
     )
+
+
+def _blood(desk: Desk, name: str) -> float | None:
+    """From the level of the finished image on which a film of red cells is one colour."""
+    store = PyramidStore.open(desk.folder.slide(name).image)
+    um = [(store.spec.um_per_px or 1.0) * 2**n for n in range(len(store.sizes))]
+    level = max((n for n in range(len(um)) if um[n] <= SEEN_AT_UM), default=0)
+    w, h = store.sizes[level]
+    pixels = store.picture(level, 0, 0, h, w)
+    with Ledger.open(desk.folder.ledger) as ledger:
+        return blood_share(pixels, um[level], light_used(ledger, name).background)
+
+
+def second_reader(settings: RunSettings, profile: Profile) -> SecondReader:
+    """The lot of a run: a replay draws as its run did."""
+    return SecondReader(settings.salt or settings.run, profile.second_reading)
+
+
+def _watched(second: SecondLook | None, items: Iterator[Judged | EndOfPlan]) -> Iterator[Judged | EndOfPlan]:
+    """Nobody else holds the items: they end in the thread that asked for them, with its ledger."""
+    return items if second is None else second.watched(items)
+
+
+def _second_look(
+    desk: Desk,
+    begun: SlideBegun,
+    frame: MosaicFrame,
+    flat: FlatChoice,
+    tell: Callable[[Plan | None], None],
+    road: Road,
+) -> SecondLook | None:
+    """Where the run takes suspicious cells again."""
+    package = desk.search.package
+    if desk.profile.capture_cells.cells == 0 or desk.cells is None or package is None:
+        return None
+    work = LookWork(
+        slide_id=begun.slide.slide_id,
+        folder=desk.folder,
+        profile=desk.profile,
+        spool=desk.spool,
+        search=desk.cells,
+        package=package,
+        frame=frame,
+        slide_to_stage=begun.stage_to_slide.inverse(),
+        correction=flat,
+    )
+    return SecondLook(work, tell, road)
 
 
 def _book_captured(desk: Desk, name: str) -> None:
@@ -146,12 +210,15 @@ class _Sheet:
     watch: Watch
 
 
-def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -> tuple[Places, Found | None]:
+def _branches(
+    desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road, second: SecondLook | None
+) -> tuple[Places, Found | None]:
     if desk.cells is None or desk.search.package is None:
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
         (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
-    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
+    heard = second.heard if second is not None else None
+    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger, heard)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
     before_s = desk.cells.cpu_s
     both = road.both(
@@ -234,8 +301,10 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
         for item in items:
             if isinstance(item, Judged):
                 branch.add(item)
-            else:
-                branch.plan_settled(item)
+                continue
+            branch.plan_settled(item)
+            if item.following is None:
+                break  # what else is captured is no part of the image, and the judge may still wait for it
         places = branch.finish()
         sheet.watch.cpu_s["place and draw"] = time.thread_time()
         return places

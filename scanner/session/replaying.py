@@ -26,6 +26,7 @@ CAPTURED = frozenset(
         Kind.TILE,
         Kind.TILE_FAILED,
         Kind.PLAN_CAPTURED,
+        Kind.CELLS_CHOSEN,
         Kind.SLIDE_UNLOADED,
         Kind.FLAT_FIELD,
     }

@@ -26,6 +26,7 @@ from scanner.model.slide import Preparation
 from scanner.pipeline.closing import Closing, Reading, close, undecided
 from scanner.review.report import compile_templates, write_report
 from scanner.review.slide_page import write_thumbnail
+from scanner.session.cells_report import cells_again
 from scanner.session.light_report import image_facts, light_used
 from scanner.session.reading import Desk, Watch
 from scanner.storage.atomic import write_atomic
@@ -55,7 +56,7 @@ def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> 
     whole = reading.counts.planned == reading.counts.captured + reading.counts.skipped
     if whole and closing.outcome is not Outcome.RERUN:
         for path in paths.images:
-            light = _light_of(desk, ledger, name) if path != paths.height else {}
+            light = _light_of(desk, ledger, name) if path not in (paths.height, paths.cells) else {}
             PyramidStore.open(path).complete({"tiles": reading.counts.captured, **light})
     report = _report(desk, ledger, reading, closing, watch)
     write_atomic(paths.report, report.model_dump_json(indent=1))
@@ -133,7 +134,7 @@ def withdraw_provisional(folder: RunFolder, ledger: Ledger) -> None:
 def write_rack(folder: RunFolder, reports: Sequence[SlideReport]) -> RunResult:
     """report.json of the run, and the page over all its slides."""
     slides = tuple(_short(report) for report in sorted(reports, key=lambda report: report.slot))
-    result = RunResult(run=folder.settings.run, slides=slides)
+    result = RunResult.of(folder.settings.run, slides)
     write_atomic(folder.report, result.model_dump_json(indent=1))
     write_report(folder.root)
     return result
@@ -172,6 +173,7 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         sample_covered=closing.covered,
         cells=found.cells if found else 0,
         peak_bytes=watch.peak_bytes,
+        second_reading=closing.second_reading,
         preparation=begun.slide.preparation,
         accession=begun.slide.accession,
         reasons=closing.decision.reasons,
@@ -188,6 +190,8 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         edf=_image_beside(desk.folder, desk.folder.slide(name).edf),
         height=_image_beside(desk.folder, desk.folder.slide(name).height),
         light=light_used(ledger, name),
+        blood=None if reading.blood is None else round(reading.blood, 4),
+        cells_again=cells_again(desk.folder, ledger, reading, desk.profile.capture_cells, found),
     )
 
 

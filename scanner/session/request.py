@@ -1,13 +1,14 @@
 """What was asked for, and can it be done? Every fault is told at once, before anything moves or is written."""
 
 import importlib.metadata
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from detection.errors import DetectionError
 from detection.package import DetectorPackage
@@ -16,6 +17,7 @@ from scanner.acquisition.locate import plan_slide, reachable_um
 from scanner.errors import BadInput, Problem
 from scanner.model.events import Kind
 from scanner.model.geometry import Rect
+from scanner.model.layers import CellCapture
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
 from scanner.pipeline.verdict import rig_hash
@@ -41,7 +43,10 @@ DECIDE_ABOUT_PIXELS = (
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None."""
+    """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None.
+
+    ``capture_cells``: how many suspicious cells of a slide are taken again, None as the profile says.
+    """
 
     profile: Path
     out: Path
@@ -53,6 +58,7 @@ class RunRequest:
     detector: str | None = None
     keep_tiles: bool = False
     seed: int | None = None
+    capture_cells: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +90,12 @@ def prepare(request: RunRequest) -> Prepared:
         BadInput: with every problem of profile, rack, detector, specimens, region and output folder.
     """
     problems: list[Problem] = []
-    profile = _try(problems, lambda: read_profile(request.profile))
+    profile = _try(problems, lambda: asked_of(read_profile(request.profile), request.capture_cells))
     search = _try(problems, lambda: _search(request, profile))
     rack = _try(problems, lambda: _rack(request, profile))
     problems += [*_specimen_problems(request), *problems_with(request.out)]
     if profile is not None:
-        problems += _region_problems(request, profile)
+        problems += [*_region_problems(request, profile), *_cell_problems(request, profile)]
     if problems or profile is None or rack is None or search is None:
         raise BadInput(problems)
     settings = _settings(request, profile, rack, search)
@@ -110,7 +116,8 @@ def reopen(settings: RunSettings, ledger: LedgerProtocol) -> Prepared:
     if FrozenFile.of(path).sha256 != settings.profile.sha256:
         mend = "put the profile back as it was, or begin a new run"
         raise BadInput.one("the profile was changed since this run began", mend, file=str(path))
-    profile = read_profile(path)
+    said = settings.options.get("capture_cells")
+    profile = asked_of(read_profile(path), said if isinstance(said, int) else None)
     package = None if settings.detector is None else _load(Path(settings.detector))
     if package is not None and package.hash != settings.detector_hash:
         mend = "put the detector back as it was, or begin a new run"
@@ -118,6 +125,22 @@ def reopen(settings: RunSettings, ledger: LedgerProtocol) -> Prepared:
     own_slides = package is not None and not settings.options.get("specimens")
     search = _with_record(package, profile, path) if package and own_slides else _without_record(package)
     return Prepared(profile, path, rack, _region(settings), search, settings, run_values(settings))
+
+
+def asked_of(profile: Profile, cells: int | None) -> Profile:
+    """The profile with what the command line says instead.
+
+    Raises:
+        BadInput: no such number of cells.
+    """
+    if cells is None:
+        return profile
+    try:
+        capture = CellCapture.model_validate({**profile.capture_cells.model_dump(), "cells": cells})
+    except ValidationError as error:
+        words = error.errors()[0]["msg"].lower()
+        raise BadInput.one(words, "say how many cells, 0 for none", field="--capture-cells") from error
+    return profile.model_copy(update={"capture_cells": capture})
 
 
 def run_values(settings: RunSettings) -> dict[str, str]:
@@ -248,6 +271,27 @@ def _region_problems(request: RunRequest, profile: Profile) -> list[Problem]:
     return [] if plan is None else plan.problems(profile.stage_to_slide(1).inverse(), profile.limits)
 
 
+def _cell_problems(request: RunRequest, profile: Profile) -> list[Problem]:
+    """Taking cells again needs a detector that finds them and a drive that may move."""
+    asked = profile.capture_cells
+    if asked.cells == 0:
+        return []
+    field = "--capture-cells" if request.capture_cells else "capture_cells"
+    if request.detector == NO_DETECTOR:
+        return [
+            Problem("cells are to be taken again, but no detector finds any", "leave one out", field=field)
+        ]
+    focuses = profile.devices.z is not None and profile.focus.strategy is not FocusStrategy.FIXED
+    if not focuses or profile.measured.z_sign is None:
+        mend = "set it to 0, or let the rig focus (rackscan profile measure tells which way z is up)"
+        return [Problem("cells are to be taken again, but this rig does not move z", mend, field=field)]
+    low, high = profile.limits.z_um
+    if max(asked.offsets_um) - min(asked.offsets_um) >= high - low:
+        mend = "take fewer or closer layers, or widen limits.z_um"
+        return [Problem("the layers of a cell reach beyond the limits of z", mend, field=field)]
+    return []
+
+
 def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search) -> RunSettings:
     region = request.region_um
     options: dict[str, JsonValue] = {
@@ -257,6 +301,8 @@ def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search)
         "specimens": [str(path.absolute()) for path in request.specimens],
         "um_per_px": request.um_per_px,
     }
+    if request.capture_cells is not None:
+        options["capture_cells"] = request.capture_cells
     return RunSettings(
         run=new_run_id(),
         begun=datetime.now(UTC),
@@ -267,6 +313,7 @@ def _settings(request: RunRequest, profile: Profile, rack: Rack, search: Search)
         detector_hash=search.package.hash if search.package else None,
         keep_tiles=request.keep_tiles,
         options=options,
+        salt=secrets.token_hex(8) if request.seed is None else f"seed {request.seed}",
         versions={name: importlib.metadata.version(name) for name in DECIDE_ABOUT_PIXELS},
     )
 

@@ -14,6 +14,7 @@ from scanner.model.tile import EndOfPlan, FocusState, Tile
 from scanner.storage.log import PACKAGES
 
 Show = Callable[[Progress], None]
+PHASES = {PlanReason.RETAKE: Phase.RETAKING, PlanReason.CELLS: Phase.CELLS}
 
 
 def nobody(_: Progress) -> None:
@@ -40,7 +41,7 @@ class Teller:
         """A plan whose tiles will come."""
         if plan.number == 1:
             self._begun_s = perf_counter()
-        phase = Phase.RETAKING if plan.reason is PlanReason.RETAKE else Phase.SCANNING
+        phase = PHASES.get(plan.reason, Phase.SCANNING)
         self._tell(phase=phase, tiles_planned=self._now.tiles_planned + len(plan.tiles))
 
     def passed(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:

@@ -34,6 +34,8 @@ ONCE = frozenset(
         Kind.PLACED,
         Kind.BLOCK,
         Kind.DETECTED,
+        Kind.CELLS_CHOSEN,
+        Kind.CELL_READ,
         Kind.TILE_FINISHED,
         Kind.SLIDE_CAPTURED,
     }

@@ -185,6 +185,14 @@ class PyramidStore:
             whole[:, top - y : bottom - y, left - x : right - x] = part
         return whole
 
+    def picture(
+        self, level: int, y: int, x: int, h: int, w: int, layer: int | None = None
+    ) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The same as pixels (h, w, 3), or (h, w) of a gray image; of layers, the middle one or ``layer``."""
+        block = self.read(level, y, x, h, w, self.spec.middle if layer is None else layer)
+        shown = np.ascontiguousarray(block[0] if len(block) == 1 else np.moveaxis(block, 0, -1))
+        return np.asarray(shown, np.uint8) if shown.dtype == np.uint8 else np.asarray(shown, np.uint16)
+
     def complete(self, facts: Mapping[str, Json]) -> None:
         """Everything is written: say ``complete: true`` with some facts, by one rename."""
         self._scratch = None

@@ -136,8 +136,13 @@ def tile_counts(
 ) -> TileCounts:
     """Count fields, not exposures: a field of a retake plan was planned before.
 
-    A field is captured where any plan has a frame of it, failed where it has none and a failure.
+    A field is captured where any plan has a frame of it, failed where it has none and a failure. Fields over cells that
+    are taken again are none of the image's and do not count.
     """
+    plans = tuple(plan for plan in plans if plan.of_image)
+    numbers = {plan.number for plan in plans}
+    tiles = tuple(fact for fact in tiles if fact.plan in numbers)
+    failures = tuple(fact for fact in failures if fact.plan in numbers)
     planned = {tile.tile for plan in plans for tile in plan.tiles}
     skipped = {tile.tile for plan in plans for tile in plan.skipped} - planned
     captured = {fact.planned.tile for fact in tiles}

@@ -51,6 +51,7 @@ class RunSettings(Value):
     """``run.json``: everything a resume or a replay needs to do the same again.
 
     ``options`` is the command line (region, seed, specimens, …), ``versions`` of the packages that decide about pixels.
+    ``salt`` is what lots are drawn with; runs without one use their name.
     """
 
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")
@@ -63,6 +64,7 @@ class RunSettings(Value):
     keep_tiles: bool = False
     options: dict[str, JsonValue] = {}
     versions: dict[str, str] = {}
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,15 @@ class SlidePaths:
         return self.folder / "height.ome.zarr"
 
     @property
+    def cells(self) -> Path:
+        """Suspicious cells with more planes, where asked for."""
+        return self.folder / "cells.ome.zarr"
+
+    @property
     def images(self) -> tuple[Path, ...]:
-        """Those of the three that are there, the slide's own last."""
-        return tuple(path for path in (self.height, self.edf, self.image) if path.is_dir())
+        """Those of the four that are there, the slide's own last."""
+        there = (self.cells, self.height, self.edf, self.image)
+        return tuple(path for path in there if path.is_dir())
 
     @property
     def findings(self) -> Path:

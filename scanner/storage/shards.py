@@ -37,6 +37,7 @@ class ShardEncoder:
         )
         self._pixels = np.empty((self._side, self._side, spec.channels), self._planes.dtype)
         self._index = np.empty((spec.channels, self._per_side, self._per_side, 2), "<u8")
+        self._white: tuple[bytes, list[int]] | None = None
         self.most = spec.channels * (self._planes[0].nbytes + OVERHEAD)
         self.buffer = memoryview(bytearray(self._per_side**2 * self.most + self._index.nbytes + 4))
 
@@ -48,6 +49,11 @@ class ShardEncoder:
 
     def encode(self, pixels: "NDArray[Any]", at: int) -> list[int]:
         """Chunks of one place (channels, h, w) into the buffer, white beyond what is given; how many bytes each has."""
+        if self._is_white(pixels):
+            return self._put_white(at)
+        return self._encode(pixels, at)
+
+    def _encode(self, pixels: "NDArray[Any]", at: int) -> list[int]:
         sizes, end = [], at
         for chunk in self._split(pixels):
             sizes.append(self._encoded(chunk, self.buffer[end : end + chunk.nbytes + OVERHEAD]))
@@ -66,6 +72,24 @@ class ShardEncoder:
         tail = index + int(google_crc32c.value(index)).to_bytes(4, "little")
         self.buffer[end : end + len(tail)] = tail
         return self.buffer[: end + len(tail)]
+
+    def _is_white(self, pixels: "NDArray[Any]") -> bool:
+        """Of most places two pixels say no."""
+        fill = self._spec.fill
+        if pixels.size == 0:
+            return True
+        return bool(pixels[0, 0, 0] == fill and pixels[0, -1, -1] == fill and np.all(pixels == fill))
+
+    def _put_white(self, at: int) -> list[int]:
+        """A white place is encoded once: an image of a few fields is white nearly everywhere."""
+        if self._white is None:
+            sizes = self._encode(
+                np.full((self._spec.channels, 1, 1), self._spec.fill, self._planes.dtype), at
+            )
+            self._white = bytes(self.buffer[at : at + sum(sizes)]), sizes
+        encoded, sizes = self._white
+        self.buffer[at : at + len(encoded)] = encoded
+        return list(sizes)
 
     def _split(self, part: "NDArray[Any]") -> "NDArray[Any]":
         """(channels, side, side) of a part of at most that size, white beyond it.

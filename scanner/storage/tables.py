@@ -67,6 +67,9 @@ FINDING_COLUMNS = pa.schema(
 )
 """One row a finding, rank 1 first; the box in mosaic px, its centre in slide µm."""
 
+AGAIN_COLUMNS = pa.schema([("score_again", pa.float64()), ("layer", pa.int32())])
+"""After them where cells were taken again: the score on the sharpest plane, and which it is; null for all others."""
+
 
 def load_libraries() -> None:
     """Ahead of the first table, for which pyarrow loads pandas: 0.4 s that the end of a slide must not wait for."""
@@ -74,7 +77,7 @@ def load_libraries() -> None:
 
 
 def tiles_table(ledger: LedgerProtocol, slide_id: str) -> pa.Table:
-    """What the ledger knows of every planned tile of a slide, in the order of the plans.
+    """What the ledger knows of every planned tile of a slide's image, in the order of the plans.
 
     A tile of a plan has at most one accepted row; one that is planned and has neither frame nor failure has no row.
 
@@ -90,7 +93,7 @@ def tiles_table(ledger: LedgerProtocol, slide_id: str) -> pa.Table:
     }
     failed = _failures(ledger, slide_id)
     rows: list[Row] = []
-    for plan in plans:
+    for plan in (plan for plan in plans if plan.of_image):
         for planned in plan.tiles:
             key = tile_key(planned.tile, plan.number)
             if key in tiles:
@@ -102,18 +105,18 @@ def tiles_table(ledger: LedgerProtocol, slide_id: str) -> pa.Table:
 
 
 def findings_table(columns: Mapping[str, ArrayLike | Sequence[str]]) -> pa.Table:
-    """The findings as a table with exactly ``FINDING_COLUMNS``, from columns of equal length.
+    """The findings as a table with ``FINDING_COLUMNS``, and ``AGAIN_COLUMNS`` where given, of equal length.
 
     Raises:
         ValueError: a column is missing, unknown or of another length.
     """
-    if set(columns) != set(FINDING_COLUMNS.names):
-        odd = sorted(set(columns) ^ set(FINDING_COLUMNS.names))
-        raise ValueError(
-            f"findings need exactly the columns {FINDING_COLUMNS.names}; missing or unknown: {odd}"
-        )
-    arrays = [pa.array(columns[field.name], field.type) for field in FINDING_COLUMNS]
-    return pa.Table.from_arrays(arrays, schema=FINDING_COLUMNS)
+    again = AGAIN_COLUMNS.names[0] in columns
+    schema = pa.schema([*FINDING_COLUMNS, *AGAIN_COLUMNS]) if again else FINDING_COLUMNS
+    if set(columns) != set(schema.names):
+        odd = sorted(set(columns) ^ set(schema.names))
+        raise ValueError(f"findings need exactly the columns {schema.names}; missing or unknown: {odd}")
+    arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def write_table(path: Path, table: pa.Table, then: str = RESUME) -> None:

@@ -175,3 +175,22 @@ def test_a_worker_dies_with_its_road(worker_of: Callable[..., Worker[object, obj
     assert isinstance(pid, int)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_mailbox_gives_what_is_there_in_time_and_no_more_than_asked_for() -> None:
+    with Road() as road:
+        box: Mailbox[int] = Mailbox(road)
+        for n in range(5):
+            box.put(n)
+        assert box.within(0.0, 3) == [0, 1, 2]
+        begun_s = time.monotonic()
+        assert box.within(60.0, 2) == [3, 4]
+        assert time.monotonic() - begun_s < 30.0
+        assert box.within(0.1, 1) == []
+
+
+def test_waiting_for_a_mailbox_ends_with_the_road() -> None:
+    with Road() as road:
+        box: Mailbox[int] = Mailbox(road)
+        road.buffered((box.within(600.0, 1) for _ in range(1)), 1, "waits")
+    assert threads_named("waits") == []

@@ -14,7 +14,8 @@ class SimulatedWorld(GenericDevice):
     Relative paths start at the folder of the .cfg. ``Specimens`` are pictures separated by ``;``, none for procedural
     slides; ``Diagnoses`` says slot by slot what those hold, such as ``normal;HSIL:12+ASC-H:3``, and ``Preparations``
     what they are: ``histology`` for every slot, ``liquid-based;histology`` slot by slot, liquid-based where empty;
-    ``small-liquid-based`` is a deposit of 5 × 5 mm with 5,500 squamous cells.
+    ``small-liquid-based`` is a deposit of 5 × 5 mm with 5,500 squamous cells. ``Flaws`` says slot by slot what is wrong
+    with liquid-based ones: ``bloody``, or nothing.
     """
 
     def __init__(self) -> None:
@@ -95,6 +96,15 @@ class SimulatedWorld(GenericDevice):
     @preparations.setter
     def _set_preparations(self, value: str) -> None:
         self.world.rack.prepare(tuple(part.strip() for part in str(value).split(";")) if value else ())
+
+    @pymm_property(name="Flaws")
+    def flaws(self) -> str:
+        """What is wrong with the procedural slides, slot by slot."""
+        return ";".join(self.world.rack.flaws)
+
+    @flaws.setter
+    def _set_flaws(self, value: str) -> None:
+        self.world.rack.spoil(tuple(part.strip() for part in str(value).split(";")) if value else ())
 
     @pymm_property(name="StateFile")
     def state_file(self) -> str:

@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+from scanner.devices.simulated.flaws import BLOODY, BloodySlide
 from scanner.devices.simulated.histology import HistologySection
 from scanner.devices.simulated.label import accession
 from scanner.devices.simulated.motion import draw
@@ -32,6 +33,7 @@ class SimulatedRack:
         self.specimen_z_step_um = 1.0
         self.diagnoses: tuple[str, ...] = ()
         self.preparations: tuple[str, ...] = ()
+        self.flaws: tuple[str, ...] = ()
         self._drawn: dict[int, Specimen] = {}
         self._guard = threading.RLock()
 
@@ -86,6 +88,18 @@ class SimulatedRack:
         self.preparations = preparations
         self.forget()
 
+    def spoil(self, flaws: tuple[str, ...]) -> None:
+        """Say slot by slot what is wrong with liquid-based slides; an empty text means nothing.
+
+        Raises:
+            BadInput: where one is unknown.
+        """
+        for text in filter(None, flaws):
+            if text != BLOODY:
+                raise BadInput.one(f"unknown flaw {text!r}", f"write {BLOODY}", field="World.Flaws")
+        self.flaws = flaws
+        self.forget()
+
     def preparation(self, slot: int) -> str:
         """How the procedural slide of ``slot`` is prepared."""
         said = self.preparations * slot if len(self.preparations) == 1 else self.preparations
@@ -111,8 +125,10 @@ class SimulatedRack:
             )
         if self.preparation(slot) == HISTOLOGY:
             return HistologySection((self.seed, slot), grid)
+        key, flaw = (self.seed, slot), self.flaws[slot - 1] if slot <= len(self.flaws) else ""
         deposit = SMALL_DEPOSIT if self.preparation(slot) == SMALL_LIQUID_BASED else WHOLE_DEPOSIT
-        return ProceduralSlide((self.seed, slot), self.abnormal(slot), grid, deposit)
+        slide = ProceduralSlide(key, self.abnormal(slot), grid, deposit)
+        return BloodySlide(slide, key, grid) if flaw == BLOODY else slide
 
     def abnormal(self, slot: int) -> dict[CellClass, int]:
         """How many abnormal cells of each class the procedural slide of ``slot`` holds."""

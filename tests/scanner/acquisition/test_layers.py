@@ -38,7 +38,7 @@ def rig(strategy: FocusStrategy = FocusStrategy.Z_STACK, **focus: object) -> Pro
 
 
 def stacking(profile: Profile) -> StackFocusing:
-    return StackFocusing(TileFocusing(profile, SURVEYED), profile)
+    return StackFocusing(TileFocusing(profile, SURVEYED), profile, profile.focus.layer_offsets_um)
 
 
 def planned(tile: int = 0, z_um: float | None = None) -> PlannedTile:

@@ -56,6 +56,8 @@ FLAWS: dict[str, tuple[dict[str, Any], str]] = {
     "no detector": ({"slide_score": None}, "no detector"),
     "no record": ({"record": None}, "no evaluation record"),
     "a score at the operating point": ({"slide_score": 0.2}, "not under the operating point"),
+    "blood": ({"blood": 0.6}, "blood covers 60 % of the sample"),
+    "cells that more planes make suspicious": ({"score_again": 0.2}, "with more planes"),
 }
 
 
@@ -133,3 +135,47 @@ def test_another_camera_or_objective_is_another_rig() -> None:
     measured = profile.model_copy(update={"measured": profile.measured.model_copy(update={"z_sign": None})})
     assert rig_hash(profile) != rig_hash(slower)
     assert rig_hash(profile) == rig_hash(measured)
+
+
+def test_a_second_look_never_makes_a_slide_less_suspicious() -> None:
+    suspicious = replace(CLEAN, slide_score=0.5)
+    assert decide(replace(suspicious, score_again=0.01)) == decide(suspicious)
+    assert decide(replace(CLEAN, score_again=0.01)) == decide(CLEAN)
+    assert decide(replace(CLEAN, cells=10, score_again=0.5)).verdict is Verdict.REVIEW
+
+
+HIDDEN: dict[str, dict[str, Any]] = {
+    "blood": {"blood": 0.76},
+    "unreadable": {"unreadable": 760, "with_sample": 1000},
+    "few cells": {"cells": 10},
+}
+
+
+@pytest.mark.parametrize("why", HIDDEN)
+def test_what_cannot_be_judged_is_unsatisfactory_unless_it_is_suspicious_or_was_not_all_seen(
+    why: str,
+) -> None:
+    hidden = replace(CLEAN, **HIDDEN[why])
+    assert decide(hidden).verdict is Verdict.UNSATISFACTORY
+    assert decide(hidden).reasons
+    assert decide(replace(hidden, slide_score=0.2)).verdict is Verdict.REVIEW
+    high = replace(hidden, slide_score=0.9, top=(("HSIL", 0.95),))
+    assert decide(high).verdict is Verdict.URGENT
+    assert decide(replace(hidden, score_again=0.3)).verdict is Verdict.REVIEW
+    assert decide(replace(hidden, sample_covered=0.9)).verdict is Verdict.REVIEW
+    assert decide(replace(hidden, slide_score=None)).verdict is Verdict.REVIEW
+    assert decide(replace(hidden, record=None, slide_score=0.4)).verdict is Verdict.UNSATISFACTORY
+    assert decide(replace(hidden, record=None, slide_score=0.6)).verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    "partly", [{"blood": 0.5}, {"blood": 0.75}, {"unreadable": 500, "with_sample": 1000}]
+)
+def test_a_slide_that_is_partly_hidden_goes_to_a_person_and_says_why(partly: dict[str, Any]) -> None:
+    decision = decide(replace(CLEAN, **partly))
+    assert decision.verdict is Verdict.REVIEW
+    assert any("50 %" in reason or "75 %" in reason for reason in decision.reasons)
+
+
+def test_a_little_blood_is_no_reason() -> None:
+    assert decide(replace(CLEAN, blood=0.49)) == decide(CLEAN)

@@ -6,7 +6,6 @@ import pytest
 from scanner.model.events import Kind
 from scanner.review.growing import GrowingStore
 from scanner.review.layers import LevelArray, SlideLayers, image_layer, slide_layers, slide_name, slide_state
-from scanner.review.slide_page import seen
 from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import SHARD_PX, ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
@@ -132,7 +131,7 @@ def test_layers_lie_around_the_focus_surface_and_a_picture_for_a_page_is_the_mid
 ) -> None:
     image = image_layer(deep)
     assert (image.scale_um, image.origin_um) == ((2.0, 0.5, 0.5), (-2.0, 0.25, 0.25))
-    assert (seen(deep, 0, 0, 0, 5, 5) == 50).all()
+    assert (deep.picture(0, 0, 0, 5, 5) == 50).all()
 
 
 def test_a_layer_of_a_scan_under_way_shows_what_is_there_of_it(deep: PyramidStore) -> None:

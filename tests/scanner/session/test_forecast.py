@@ -100,6 +100,21 @@ def test_layers_take_time_and_disk(tmp_path: Path, strategy: str, images: float)
     assert thick.seconds - one.seconds == pytest.approx(9 * 7 * 0.0306, abs=0.05)
 
 
+def test_cells_that_are_taken_again_take_time_and_disk(tmp_path: Path) -> None:
+    region = Rect(43_000, 11_000, 1_000, 1_000)
+    none, some, more = (
+        forecast(
+            RunRequest(profile=PROFILE, out=tmp_path / "out", region_um=region, slides=1, capture_cells=n)
+        )
+        for n in (0, 2, 8)
+    )
+    assert none == expected(tmp_path / "out", region).model_copy(update={"free_bytes": none.free_bytes})
+    frame = 1024 * 1024 * 3
+    assert more.disk_bytes - none.disk_bytes == pytest.approx(8 * 9 * frame * (1 + 4 / 3), abs=2)
+    assert none.seconds + 2 * 9 * 0.03 < some.seconds < more.seconds
+    assert none.tiles == more.tiles
+
+
 def test_words_name_each_slot_and_the_disk(tmp_path: Path) -> None:
     said = describe(expected(tmp_path / "out", slides=2))
     assert said.startswith("slot 1: at most about")

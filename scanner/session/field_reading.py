@@ -1,0 +1,145 @@
+"""Which planes of a captured field are searched again, and what does the answer say of the cells it was taken for?"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from detection.detections import Detections
+from detection.package import DetectorPackage
+from scanner.model.geometry import Affine, Point
+from scanner.model.profile import Profile
+from scanner.model.tile import Pixels, Tile
+from scanner.pipeline.canvas import MosaicFrame
+from scanner.pipeline.cell_branch import CellSearch, Job, as_rgb8
+from scanner.pipeline.cell_planes import Box, FieldPlace, find_field, said_of, sharpest
+from scanner.pipeline.flat_field import Correction
+from scanner.pipeline.placement import Placed
+from scanner.storage.cell_facts import CellReadFact, CellsChosenFact
+from scanner.storage.ome_zarr import PyramidStore
+from scanner.storage.run_folder import RunFolder
+from scanner.storage.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class LookWork:
+    """What it works with; ``correction`` is asked for once the first tile is in."""
+
+    slide_id: str
+    folder: RunFolder
+    profile: Profile
+    spool: Spool
+    search: CellSearch
+    package: DetectorPackage
+    frame: MosaicFrame
+    slide_to_stage: Affine
+    correction: Callable[[], Correction]
+
+    def pixels(self, tile: Tile, layer: int) -> Pixels:
+        """A plane of a field, upright and flat.
+
+        Raises:
+            DamagedRun: the spool lost it.
+        """
+        name = (self.slide_id, tile.planned.tile, tile.plan, tile.attempt)
+        return self.correction()(self.spool.get(*name, tile.layers[layer].content, layer))
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One plane of a field to search: it is the sharpest for some of its cells (number, box in px of the field).
+
+    ``pixels`` None: every cell of the field was read before.
+    """
+
+    tile: Tile
+    place: FieldPlace | None = None
+    layer: int = 0
+    cells: tuple[tuple[int, Box], ...] = ()
+    pixels: Pixels | None = None
+
+
+class FieldReader:
+    """Of one slide, whose image is complete; ``known`` cells were read before."""
+
+    def __init__(
+        self,
+        work: LookWork,
+        chosen: CellsChosenFact,
+        seen: Mapping[tuple[int, int], Tile],
+        placed: Mapping[int, Placed],
+        known: Collection[int],
+    ) -> None:
+        self._work, self._chosen, self._seen, self._placed = work, chosen, seen, placed
+        self._known = known
+
+    @cached_property
+    def _image(self) -> PyramidStore:
+        return PyramidStore.open(self._work.folder.slide(self._work.slide_id).image)
+
+    def planes(self, tile: Tile) -> Iterator[Plane]:
+        """The planes to search of a field, or one without pixels where nothing is left to search.
+
+        Raises:
+            DamagedRun: its frames are gone.
+        """
+        mine = [n for n, cell in enumerate(self._chosen.cells) if cell.field == tile.planned.tile]
+        todo = [n for n in mine if n not in self._known]
+        if not todo:
+            yield Plane(tile)
+            return
+        stack = [self._work.pixels(tile, layer) for layer in range(len(tile.layers))]
+        place = find_field(stack[tile.layer or 0], self._expected(tile, mine), self._seen_at)
+        sharp: dict[int, list[tuple[int, Box]]] = {}
+        for number in todo:
+            box = self._box(number, place)
+            sharp.setdefault(sharpest(stack, box), []).append((number, box))
+        for layer, cells in sorted(sharp.items()):
+            yield Plane(tile, place, layer, tuple(cells), stack[layer])
+
+    def job(self, plane: Plane) -> Job | None:
+        """What the detector is asked."""
+        if plane.pixels is None:
+            return None
+        return Job(as_rgb8(plane.pixels), self._work.frame.um_per_px)
+
+    def facts(self, plane: Plane, found: Detections | None) -> Iterator[CellReadFact]:
+        """What the answer says of every cell that is sharp in the plane."""
+        if found is None or plane.place is None:
+            return
+        for number, box in plane.cells:
+            score, name = said_of(box, found, self._work.package.classes)
+            yield CellReadFact(
+                cell=number,
+                field=plane.tile.planned.tile,
+                x_px=plane.place.x_px,
+                y_px=plane.place.y_px,
+                held=plane.place.held,
+                layer=plane.layer,
+                edge=plane.layer in (0, len(plane.tile.layers) - 1),
+                score=score,
+                name=name,
+            )
+
+    def _expected(self, tile: Tile, cells: list[int]) -> Point:
+        """Top-left of a field: where the stage reports it, moved as the tiles of its cells were in the image."""
+        corner = self._work.frame.corner(tile.reported_x_um, tile.reported_y_um)
+        moved = np.mean([self._moved(number) for number in cells], axis=0)
+        return Point(corner.x + float(moved[0]), corner.y + float(moved[1]))
+
+    def _moved(self, number: int) -> tuple[float, float]:
+        cell = self._chosen.cells[number]
+        taken, place = self._seen[cell.tile, cell.plan], self._placed[cell.tile]
+        said = self._work.frame.corner(taken.reported_x_um, taken.reported_y_um)
+        return place.x_px - said.x, place.y_px - said.y
+
+    def _box(self, number: int, place: FieldPlace) -> Box:
+        """A cell's box in px of its field."""
+        cell = self._chosen.cells[number]
+        tile = self._placed[cell.tile]
+        x, y = tile.x_px + cell.x_px - place.x_px, tile.y_px + cell.y_px - place.y_px
+        return x, y, cell.w_px, cell.h_px
+
+    def _seen_at(self, y: int, x: int, h: int, w: int) -> Pixels:
+        return self._image.picture(0, y, x, h, w)
