@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scanner.export.ome_findings import write_ome_findings
 from scanner.model.events import Body, Kind
 from scanner.model.geometry import Rect
 from scanner.model.plan import Plan, PlanReason, grid_over, scan_plan
@@ -150,7 +151,7 @@ def _image(run: WrittenRun, ledger: Ledger, complete: bool) -> None:
     fact = BlockFact(level=0, row=0, col=0, sha256=file_hash(path / "0" / "c" / "0" / "0" / "0"))
     ledger.append(Kind.BLOCK, SLIDE, block_key(0, 0, 0), fact.body())
     if complete:
-        store.complete({})
+        store.complete({"findings": 2})
 
 
 def _finish(run: WrittenRun, ledger: Ledger) -> None:
@@ -158,6 +159,7 @@ def _finish(run: WrittenRun, ledger: Ledger) -> None:
     paths = run.folder.slide(SLIDE)
     write_table(paths.tiles, tiles_table(ledger, SLIDE))
     write_table(paths.findings, findings_table(_findings()))
+    write_ome_findings(PyramidStore.open(paths.image), findings_table(_findings()))
     report = _report(run)
     write_atomic(paths.report, report.model_dump_json())
     ledger.append(Kind.SLIDE_FINISHED, SLIDE, "", {"outcome": report.outcome, "verdict": report.verdict})
