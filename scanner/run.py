@@ -164,7 +164,7 @@ def _read_rack(
 ) -> RunResult:
     """Slide by slide; while one is finished, the next is already being loaded."""
     if desk.cells is not None:
-        road.keep(desk.cells)
+        road.keep(desk.cells.workers)
     warm_up()
     reports = list(done)
     try:

@@ -16,7 +16,7 @@ from scanner.model.base import Value
 from scanner.model.events import Kind
 from scanner.model.report import Outcome
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
-from scanner.offline.verify_findings import image_findings
+from scanner.offline.verify_findings import answers, image_findings
 from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
@@ -314,6 +314,7 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "coverage": _coverage,
     "image": _image,
     "tiles.parquet": _tiles_table,
+    "answers": answers,
     "findings.parquet": _findings,
     "findings in the image": image_findings,
     "report.json": _report,

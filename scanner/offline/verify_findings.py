@@ -1,4 +1,4 @@
-"""Do the findings inside a slide's image say the same as its findings table?
+"""Was every tile of a searched slide answered, and do the findings inside its image say the same as its table?
 
 Runs of before images held findings claim none, and none are asked of them.
 """
@@ -10,6 +10,7 @@ import numpy as np
 
 from scanner.errors import RackscanError
 from scanner.export.ome_findings import boxes_of
+from scanner.model.events import Kind
 from scanner.storage import labels
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
@@ -37,6 +38,19 @@ def image_findings(reader: RunReader, slide_id: str) -> Iterator[str]:
     if not held.equals(roi_table(findings, store.spec.um_per_px or 1.0)):
         yield f"the findings in {image.name} differ from findings.parquet"
     yield from _labels(store, boxes_of(findings))
+
+
+def answers(reader: RunReader, slide_id: str) -> Iterator[str]:
+    """Tiles of a finished slide that nobody searched, though a detector was asked."""
+    report = reader.report(slide_id)
+    over = reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id) is not None
+    if report is None or report.detector is None or not over:
+        return
+    events = reader.ledger.events(Kind.DETECTED, slide_id)
+    searched = {(event.body["tile"], event.body["plan"]) for event in events}
+    for tile in reader.tile_facts(slide_id):
+        if (tile.planned.tile, tile.plan) not in searched:
+            yield f"tile {tile.planned.tile} of plan {tile.plan} was captured and never searched"
 
 
 def _labels(store: PyramidStore, boxes: labels.Boxes) -> Iterator[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 
 from autofocus.stain import focus_channel_of
@@ -22,7 +24,7 @@ from scanner.model.plan import Plan
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
-from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
+from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, look_for_cells, searched
 from scanner.pipeline.closing import Reading
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import FuseWork, with_fused
@@ -30,6 +32,7 @@ from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
+from scanner.pipeline.search_keys import SearchConfig, SearchKeys, correction_hash
 from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
@@ -55,7 +58,7 @@ Items = Iterator[Judged | PlanSettled]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything the reading half of a run works with. ``search`` is the detector's process, None without one."""
+    """Everything the reading half of a run works with. ``cells`` searches the tiles, None without a detector."""
 
     folder: RunFolder
     profile: Profile
@@ -143,14 +146,24 @@ def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
         (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
-    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger)
+    keys = SearchKeys(desk.search.package.hash, partial(_search_config, desk, sheet, desk.cells.provider))
+    work = CellWork(name, sheet.frame.um_per_px, desk.cells, keys, desk.folder.ledger)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
-    before_s = desk.cells.cpu_s
+    before_s = desk.cells.workers.cpu_s
     both = road.both(
-        lambda: _draw(desk, name, sheet, to_image, road), lambda: look_for_cells(to_cells, work, road)
+        lambda: _draw(desk, name, sheet, to_image, road, keys), lambda: look_for_cells(to_cells, work, road)
     )
-    sheet.watch.cpu_s["detect"] = desk.cells.cpu_s - before_s
+    sheet.watch.cpu_s["detect"] = desk.cells.workers.cpu_s - before_s
     return both
+
+
+def _search_config(desk: Desk, sheet: _Sheet, provider: str) -> SearchConfig:
+    return SearchConfig(
+        um_per_px=sheet.frame.um_per_px,
+        provider=provider,
+        libraries=f"numpy {np.__version__}, OpenCV {cv2.__version__}",
+        correction=correction_hash(desk.profile, sheet.flat.fact),
+    )
 
 
 def _judge(
@@ -184,7 +197,9 @@ def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterat
         )
 
 
-def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Places:
+def _draw(
+    desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road, keys: SearchKeys | None = None
+) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
     frame, plan = sheet.frame, sheet.plan
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
@@ -198,13 +213,6 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
         stored, items = storing(desk.profile, sheet.flat, paths.image, items)
         made = Slide(name, paths, frame, focus, frames, fused, sheet.flat, stored, gain)
         store = begin_image(made)
-        package = desk.search.package
-
-        def searched(tile: Tile) -> bool:
-            if package is None:
-                return True
-            return ledger.latest(Kind.DETECTED, name, detection_key(tile, package)) is not None
-
         branch = ImageBranch(
             ImageWork(
                 slide_id=name,
@@ -215,7 +223,7 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
                 spool=desk.spool,
                 growable=desk.growable,
                 retakes=desk.profile.acquisition.retakes,
-                searched=searched,
+                searched=lambda tile: keys is None or searched(ledger, name, keys, tile),
                 sheets=sheets(made, store),
                 fused=fused,
                 light=light,

@@ -138,6 +138,7 @@ def _settle(ledger: Ledger, tile: Tile) -> None:
     x_px, y_px = tile.planned.col * FIELD_PX * 0.9, tile.planned.row * FIELD_PX * 0.9
     placed = PlacedFact(tile=number, plan=plan, x_px=x_px, y_px=y_px, held=False, sigma_px=0.1)
     ledger.append(Kind.PLACED, SLIDE, tile_key(number, plan), placed.body())
+    ledger.append(Kind.DETECTED, SLIDE, tile_key(number, plan), {"tile": number, "plan": plan, "cells": {}})
     judged = Judged(tile, None, 0.8, 0.9, (False, False, False, True))
     ledger.append(Kind.TILE_FINISHED, SLIDE, tile_key(number, plan), finished_to_body(judged))
 

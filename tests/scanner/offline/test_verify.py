@@ -227,6 +227,16 @@ def test_findings_in_the_image_that_differ_or_are_gone_are_found(finished_run: "
     assert checks(finished_run.root) == {IN_IMAGE}
 
 
+def test_a_tile_that_nobody_searched_is_found(finished_run: "WrittenRun") -> None:
+    paths = finished_run.folder.slide(SLIDE)
+    with sqlite3.connect(finished_run.folder.ledger) as database:
+        database.execute("DROP TRIGGER events_remain")
+        database.execute("DELETE FROM events WHERE kind = ? AND key = ?", (str(Kind.DETECTED), "0.1"))
+    assert "answers" in checks(finished_run.root)
+    rewrite_json(paths.report, lambda report: report.update(detector=None))
+    assert "answers" not in checks(finished_run.root)
+
+
 def test_labels_that_no_viewer_opens_are_found(finished_run: "WrittenRun") -> None:
     described = finished_run.folder.slide(SLIDE).image / "labels" / "findings" / "zarr.json"
     rewrite_json(described, lambda group: group.update(attributes={}))

@@ -1,0 +1,168 @@
+"""Is what waits on a road bounded in tiles and in bytes, however slow the detector and however long the slide?"""
+
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from scanner.answering import Here, Waiting
+from scanner.errors import StepFailed
+from scanner.model.plan import PlannedTile
+from scanner.model.tile import FocusState, Frame, Judged, Pixels, Tile, TileFocus
+from scanner.stream import QUEUE_BYTES, Credits, Road
+
+C = TypeVar("C")
+MB = 1_000_000
+LARGE = (2816, 4096, 3)
+SMALL = (1024, 1024, 3)
+AHEAD = 4
+
+
+def judged(number: int, shape: tuple[int, ...], dtype: str = "uint8") -> Judged:
+    """A tile with raw and corrected pixels, as the judge hands it on."""
+    planned = PlannedTile(tile=number, row=0, col=number, x_um=0.0, y_um=0.0)
+    raw: Pixels = np.ones(shape, np.dtype(dtype))
+    focus = TileFocus(FocusState.SHARP, 0.0, 0.1)
+    tile = Tile(planned, 1, 1, Frame(raw, 0.0, 0.0, 0.0, 0.0, 0.0), "", 0.0, 0.0, focus, 1)
+    return Judged(tile, raw + 1, 1.0, 1.0, (False,) * 4)
+
+
+class Stalled:
+    """Workers that answer when they are let, and count what they hold."""
+
+    cpu_s = 0.0
+    pids: set[int] = set()
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.begun: list[int] = []
+        self.go = threading.Event()
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None:
+        self.go.set()
+
+    def begin(self, job: NDArray[np.uint8], halt: threading.Event) -> Waiting[int]:
+        self.begun.append(job.nbytes)
+        return Waiting(lambda: self.go.wait(60) and job.nbytes)
+
+
+def test_there_is_credit_while_both_tiles_and_bytes_last_and_always_for_one() -> None:
+    limit = Credits(3, 100)
+    assert limit.last(0, 0, 1_000)
+    assert limit.last(2, 60, 40)
+    assert not limit.last(2, 60, 41)
+    assert not limit.last(3, 0, 0)
+
+
+def waiting_for_a_stuck_reader(shape: tuple[int, ...], dtype: str) -> int:
+    """How many tiles come before the first queue of a road is full."""
+    made: list[int] = []
+
+    def source() -> Iterator[Judged]:
+        for number in range(12):
+            made.append(number)
+            yield judged(number, shape, dtype)
+
+    with Road() as road:
+        iter(road.buffered(source(), AHEAD, "stuck"))
+        until, before = time.monotonic() + 20, -1
+        while len(made) != before and time.monotonic() < until:
+            before = len(made)
+            time.sleep(0.5)
+        return before
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "least", "most"),
+    [(SMALL, "uint8", AHEAD + 1, AHEAD + 1), (LARGE, "uint8", 2, 2), ((2048, 2048, 3), "uint16", 2, 2)],
+)
+def test_a_full_queue_holds_fewer_large_tiles(
+    shape: tuple[int, ...], dtype: str, least: int, most: int
+) -> None:
+    """One more than the queue holds is in the hands of the step before it, which waits."""
+    assert least <= waiting_for_a_stuck_reader(shape, dtype) <= most
+
+
+@pytest.mark.parametrize(("shape", "handed_out"), [(SMALL, 8), (LARGE, 1)])
+def test_work_is_handed_out_while_tiles_and_bytes_last(shape: tuple[int, ...], handed_out: int) -> None:
+    stalled = Stalled(room=100)
+    jobs = ((n, np.ones(shape, np.uint8)) for n in range(30))
+    with Road() as road:
+        answered = road.parallel(jobs, stalled, 8, "detector")
+        time.sleep(0.7)
+        assert len(stalled.begun) == handed_out
+        stalled.go.set()
+        assert [n for n, _ in answered] == list(range(30))
+
+
+def test_no_more_is_handed_out_than_the_workers_have_room_for() -> None:
+    stalled = Stalled(room=3)
+    with Road() as road:
+        answered = road.parallel(((n, np.ones(9, np.uint8)) for n in range(9)), stalled, 8, "detector")
+        time.sleep(0.4)
+        assert len(stalled.begun) == 3
+        stalled.go.set()
+        assert len(list(answered)) == 9
+
+
+def peak_bytes(tiles: int, shape: tuple[int, ...], queue_bytes: int = QUEUE_BYTES) -> int:
+    """The most memory that a road of two branches held, its detector slower than everything else."""
+
+    def source() -> Iterator[Judged]:
+        for number in range(tiles):
+            yield judged(number, shape)
+
+    def asked(items: Iterator[Judged]) -> Iterator[tuple[int, NDArray[np.uint8] | None]]:
+        for item in items:
+            yield item.tile.planned.tile, np.asarray(item.pixels, np.uint8)
+
+    def slow(pixels: NDArray[np.uint8]) -> int:
+        time.sleep(0.15)
+        return int(pixels[0, 0, 0])
+
+    workers: Here[NDArray[np.uint8], int] = Here(lambda: slow, "slow")
+    tracemalloc.start()
+    try:
+        with Road(queue_bytes) as road:
+            drawn, searched = road.broadcast(source(), AHEAD, "judge")
+            answered = road.parallel(asked(searched), workers, AHEAD, "detector")
+            both = road.gather(lambda: sum(1 for _ in drawn), lambda: sum(1 for _ in answered))
+            assert both == [tiles, tiles]
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_slow_detector_slows_the_road_and_memory_grows_neither_with_it_nor_with_the_slide() -> None:
+    """Of 4096 × 2816 px one waits for each branch, one is searched, one is made, each raw and corrected."""
+    one = 2 * int(np.prod(LARGE))
+    short, long = peak_bytes(6, LARGE), peak_bytes(18, LARGE)
+    assert long <= 4.5 * one
+    assert long <= short + one
+    counted_alone = peak_bytes(18, LARGE, queue_bytes=2**40)
+    assert counted_alone > 1.5 * long
+
+
+def test_small_tiles_are_as_many_ahead_as_ever() -> None:
+    one = 2 * int(np.prod(SMALL))
+    assert peak_bytes(30, SMALL) > AHEAD * one
+
+
+def raising(error: Exception) -> Callable[[], Callable[[int], int]]:
+    def work(_: int) -> int:
+        raise error
+
+    return lambda: work
+
+
+def test_an_error_of_a_worker_in_this_process_is_told_in_words() -> None:
+    workers: Here[int, int] = Here(raising(ValueError("cannot take 7")), "here")
+    with Road() as road, pytest.raises(StepFailed, match=r"here: ValueError: cannot take 7"):
+        list(road.parallel([(7, 7)], workers, 1, "refuse"))
