@@ -31,6 +31,8 @@ POLL_S = 0.05
 JOIN_S = 20.0
 QUEUE_BYTES = 64 * 2**20
 """What may wait in one queue: ten tiles of the default rig with their raw frames; one of 4096 × 2816 px."""
+PLACE_BYTES = 24 * 2**20
+"""What may be under way for each place that the workers of a step have: they read it into their memory."""
 RESTARTS = 9
 """A process that dies ten times over one job will not live with it: the job is at fault, or the machine."""
 
@@ -209,7 +211,7 @@ class Road:
     """The threads and processes of one run."""
 
     def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
-        """``queue_bytes`` of pixels at most wait in each queue, and are under way at the workers of a step."""
+        """``queue_bytes`` of pixels at most wait in each queue."""
         self.halt = threading.Event()
         self._queue_bytes = queue_bytes
         self._threads: list[threading.Thread] = []
@@ -260,12 +262,11 @@ class Road:
     ) -> Iterator[tuple[A, C | None]]:
         """Every item with the answer to the job beside it, in order; None where there is no job.
 
-        Jobs are handed out while the credits last: ``ahead`` of them, and the bytes of the road.
+        Jobs are handed out while the credits last: as many as the workers have room for, 24 MB of pixels for each.
         """
         self._own(workers)
-        limit = self._credits(ahead)
-        channel: _Channel[tuple[A, C | None]] = _Channel(limit, self.halt)
-        answered = _answered(source, workers, limit, self.halt)
+        channel: _Channel[tuple[A, C | None]] = _Channel(self._credits(ahead), self.halt)
+        answered = _answered(source, workers, self.halt)
         self._start(lambda: _pump(answered, [channel]), name, 0)
         return iter(channel)
 
@@ -336,7 +337,7 @@ def _deliver(number: int, sink: Callable[[], C], results: _Channel[tuple[int, C]
 
 
 def _answered(
-    source: Iterable[tuple[A, B | None]], workers: Workers[B, C], limit: Credits, halt: threading.Event
+    source: Iterable[tuple[A, B | None]], workers: Workers[B, C], halt: threading.Event
 ) -> Iterator[tuple[A, C | None]]:
     under_way: deque[tuple[A, int, Pending[C] | None]] = deque()
     held_bytes = 0
@@ -349,7 +350,7 @@ def _answered(
 
     for item, job in source:
         more = weight(job)
-        while not limit.last(len(under_way), held_bytes, more):
+        while not Credits(workers.room, workers.room * PLACE_BYTES).last(len(under_way), held_bytes, more):
             yield first()
         under_way.append((item, more, None if job is None else workers.begin(job, halt)))
         held_bytes += more

@@ -1,75 +1,32 @@
-"""What does the detector say about every tile while the stage moves? In its own process, each answer a fact once.
+"""What does the detector say about every tile while the stage moves? Each answer is a fact, once.
 
 A tile searched before a kill is not searched again, and one that two sessions searched counts with its first answer:
 ``search_keys`` says by which name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from detection.detections import Detections, Image
-from detection.detector import open_detector, provider_here
-from scanner.answering import Workers
+from detection.detections import Detections
 from scanner.model.events import Body, Json, Kind
-from scanner.model.tile import Judged, Pixels, Tile
+from scanner.model.tile import Judged, Tile
 from scanner.pipeline.replan import PlanSettled
 from scanner.pipeline.search_keys import Answers, SearchKeys
+from scanner.pipeline.searching import CellSearch, Job
 from scanner.storage.facts import tile_key
 from scanner.storage.ledger import Ledger
-from scanner.stream import Road, Worker
+from scanner.stream import Road
 
 AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One tile to search: (h, w, 3) uint8 and its scale."""
-
-    image: Image
-    um_per_px: float
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its pixels."""
-        return self.image.nbytes
-
-
-class Search:
-    """The work of the detector's process: a package opened on its device and tested against its own image."""
-
-    def __init__(self, package: Path) -> None:
-        cv2.setNumThreads(1)
-        self._detector = open_detector(package)
-
-    def __call__(self, job: Job) -> Detections:
-        """The cells of one tile."""
-        return self._detector.detect([job.image], job.um_per_px)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class CellSearch:
-    """Who searches; ``provider`` is the runtime, its version and device: answers are the same bytes only within one."""
-
-    workers: Workers[Job, Detections]
-    provider: str
-
-
-def cell_search(package: Path) -> CellSearch:
-    """The process that searches tiles with a detector package."""
-    return CellSearch(Worker(partial(Search, package), "detector", nice=10), provider_here())
-
-
-@dataclass(frozen=True, slots=True)
 class CellWork:
-    """What the branch works with; ``keys`` name the answers in the ledger."""
+    """What the branch works with: ``job`` makes one of a tile and its name, ``keys`` name the answers in the ledger."""
 
     slide_id: str
-    um_per_px: float
+    job: Callable[[Judged, str], Job]
     search: CellSearch
     keys: SearchKeys
     ledger: Path
@@ -94,7 +51,7 @@ def _asked(tiles: Iterable[Judged], work: CellWork, known: Answers) -> Iterator[
         if judged.pixels is None or known.of(bare, pixels_here=True) is not None:
             yield bare, None
         else:
-            yield bare, Job(as_rgb8(judged.pixels), work.um_per_px)
+            yield bare, work.job(judged, f"{work.slide_id}.{work.keys.of(bare)}")
 
 
 def _booked(
@@ -127,9 +84,3 @@ def detections_from_body(body: Body) -> Detections:
     """The detections of a ``detected`` fact."""
     cells = body["cells"]
     return Detections.from_json(cells)  # type: ignore[arg-type]  # written by _to_body
-
-
-def as_rgb8(pixels: Pixels) -> Image:
-    """(h, w, 3) uint8 of a gray or colour frame of 8 or 16 bits."""
-    eight = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
-    return np.asarray(eight if eight.ndim == 3 else np.repeat(eight[..., None], 3, axis=2), np.uint8)

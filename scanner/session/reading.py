@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 
 from autofocus.stain import focus_channel_of
@@ -24,7 +22,7 @@ from scanner.model.plan import Plan
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
-from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, look_for_cells, searched
+from scanner.pipeline.cell_branch import CellWork, Found, look_for_cells, searched
 from scanner.pipeline.closing import Reading
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import FuseWork, with_fused
@@ -33,6 +31,7 @@ from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, settled
 from scanner.pipeline.search_keys import SearchConfig, SearchKeys, correction_hash
+from scanner.pipeline.searching import CellSearch, FrameJob, Job, PixelJob, as_rgb8, libraries_here
 from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.flat_choice import FlatChoice
 from scanner.session.layering import Slide, begin_image, image_spec, opened, sheets
@@ -147,7 +146,7 @@ def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -
         (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
     keys = SearchKeys(desk.search.package.hash, partial(_search_config, desk, sheet, desk.cells.provider))
-    work = CellWork(name, sheet.frame.um_per_px, desk.cells, keys, desk.folder.ledger)
+    work = CellWork(name, _jobs(desk, name, sheet, desk.cells), desk.cells, keys, desk.folder.ledger)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
     before_s = desk.cells.workers.cpu_s
     both = road.both(
@@ -157,11 +156,28 @@ def _branches(desk: Desk, name: str, sheet: _Sheet, stream: Items, road: Road) -
     return both
 
 
+def _jobs(desk: Desk, name: str, sheet: _Sheet, cells: CellSearch) -> Callable[[Judged, str], Job]:
+    """How the detector is told of a tile: its pixels, or where they lie and what makes them upright and even."""
+    um_per_px, profile = sheet.frame.um_per_px, desk.profile.model_dump_json()
+
+    def refer(judged: Judged, key: str) -> Job:
+        tile, light = judged.tile, sheet.flat.fact.model_dump_json()
+        path = desk.spool.path(name, tile.planned.tile, tile.plan, tile.attempt, tile.layer).resolve()
+        return FrameJob(key, path, tile.content, profile, light, um_per_px, judged.nbytes)
+
+    def show(judged: Judged, key: str) -> Job:
+        if judged.pixels is None:
+            raise ValueError(f"tile {judged.tile.planned.tile} has no pixels to search")
+        return PixelJob(key, as_rgb8(judged.pixels), um_per_px)
+
+    return refer if cells.by_reference else show
+
+
 def _search_config(desk: Desk, sheet: _Sheet, provider: str) -> SearchConfig:
     return SearchConfig(
         um_per_px=sheet.frame.um_per_px,
         provider=provider,
-        libraries=f"numpy {np.__version__}, OpenCV {cv2.__version__}",
+        libraries=libraries_here(),
         correction=correction_hash(desk.profile, sheet.flat.fact),
     )
 

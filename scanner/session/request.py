@@ -18,6 +18,7 @@ from scanner.model.events import Kind
 from scanner.model.geometry import Rect
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
+from scanner.pipeline.searching import CellSearch
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.ledger import LedgerProtocol
 from scanner.storage.profiles import read_profile
@@ -27,6 +28,7 @@ from scanner.storage.run_folder import FrozenFile, RunSettings, new_run_id, prob
 T = TypeVar("T")
 
 NO_DETECTOR = "none"
+IN_PROCESS, LOCAL = "in-process", "local"
 DEFAULT_PACKAGE = Path(__file__).parents[2] / "detection" / "packages" / "default"
 DECIDE_ABOUT_PIXELS = (
     "numpy",
@@ -40,7 +42,10 @@ DECIDE_ABOUT_PIXELS = (
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None."""
+    """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None.
+
+    ``workers`` says where the detector is at work: ``in-process``, ``local`` or the address of a scheduler.
+    """
 
     profile: Path
     out: Path
@@ -52,6 +57,7 @@ class RunRequest:
     detector: str | None = None
     keep_tiles: bool = False
     seed: int | None = None
+    workers: str = LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that can be done. ``run_values`` are what the rig's devices are told of it."""
+    """A request that can be done. ``run_values`` are what the rig's devices are told of it, ``cells`` searches."""
 
     profile: Profile
     profile_path: Path
@@ -74,6 +80,7 @@ class Prepared:
     search: Search
     settings: RunSettings
     run_values: dict[str, str] = field(default_factory=dict)
+    cells: CellSearch | None = None
 
 
 def prepare(request: RunRequest) -> Prepared:

@@ -90,26 +90,23 @@ def test_a_full_queue_holds_fewer_large_tiles(
     assert least <= waiting_for_a_stuck_reader(shape, dtype) <= most
 
 
-@pytest.mark.parametrize(("shape", "handed_out"), [(SMALL, 8), (LARGE, 1)])
-def test_work_is_handed_out_while_tiles_and_bytes_last(shape: tuple[int, ...], handed_out: int) -> None:
-    stalled = Stalled(room=100)
-    jobs = ((n, np.ones(shape, np.uint8)) for n in range(30))
+@pytest.mark.parametrize(
+    ("shape", "dtype", "handed_out"), [(SMALL, "uint8", 8), (LARGE, "uint8", 5), (LARGE, "uint16", 2)]
+)
+def test_work_is_handed_out_while_room_and_bytes_last(
+    shape: tuple[int, ...], dtype: str, handed_out: int
+) -> None:
+    stalled = Stalled(room=8)
+    jobs = ((n, np.ones(shape, np.dtype(dtype))) for n in range(12))
     with Road() as road:
-        answered = road.parallel(jobs, stalled, 8, "detector")
-        time.sleep(0.7)
+        answered = road.parallel(jobs, stalled, AHEAD, "detector")
+        until = time.monotonic() + 10
+        while len(stalled.begun) < handed_out and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.3)
         assert len(stalled.begun) == handed_out
         stalled.go.set()
-        assert [n for n, _ in answered] == list(range(30))
-
-
-def test_no_more_is_handed_out_than_the_workers_have_room_for() -> None:
-    stalled = Stalled(room=3)
-    with Road() as road:
-        answered = road.parallel(((n, np.ones(9, np.uint8)) for n in range(9)), stalled, 8, "detector")
-        time.sleep(0.4)
-        assert len(stalled.begun) == 3
-        stalled.go.set()
-        assert len(list(answered)) == 9
+        assert [n for n, _ in answered] == list(range(12))
 
 
 def peak_bytes(tiles: int, shape: tuple[int, ...], queue_bytes: int = QUEUE_BYTES) -> int:

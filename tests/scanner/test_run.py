@@ -20,6 +20,7 @@ from scanner.model.report import Outcome, RunResult, Verdict
 from scanner.offline.verify import verify
 from scanner.run import RunRequest, replay_run, resume_run, run_rack
 from scanner.storage.ome_zarr import PyramidStore
+from tests.scanner.clusters import cluster
 
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
 SMALL = Rect(43_000.0, 11_000.0, 900.0, 900.0)
@@ -110,6 +111,19 @@ def test_a_replay_makes_the_same_image_and_findings(scanned: tuple[Path, RunResu
     ]
     assert tables[0].equals(tables[1])
     assert findings_files(run) == findings_files(tmp_path / "again")
+
+
+def test_a_replay_in_this_process_finds_the_same(scanned: tuple[Path, RunResult], tmp_path: Path) -> None:
+    replay_run(scanned[0], tmp_path / "again", workers="in-process")
+    assert findings_files(scanned[0]) == findings_files(tmp_path / "again")
+
+
+def test_a_replay_on_a_cluster_finds_the_same(scanned: tuple[Path, RunResult], tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster` brings it")
+    with cluster(folder=tmp_path) as address:
+        replay_run(scanned[0], tmp_path / "again", workers=address)
+    assert verify(tmp_path / "again").problems == ()
+    assert findings_files(scanned[0]) == findings_files(tmp_path / "again")
 
 
 def findings_files(run: Path) -> dict[str, bytes]:

@@ -13,9 +13,10 @@ from scanner.answering import Here
 from scanner.model.events import Kind
 from scanner.model.plan import PlannedTile
 from scanner.model.tile import FocusState, Judged, Pixels, Tile, TileFocus
-from scanner.pipeline.cell_branch import CellSearch, CellWork, Job, look_for_cells, searched
+from scanner.pipeline.cell_branch import CellWork, look_for_cells, searched
 from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.search_keys import SearchConfig, SearchKeys, correction_hash
+from scanner.pipeline.searching import CellSearch, Job, PixelJob, as_rgb8
 from scanner.storage.ledger import Ledger
 from scanner.storage.light_facts import FlatFieldFact, Source
 from scanner.storage.profiles import read_profile
@@ -48,7 +49,7 @@ class Counting:
         self.seen: list[int] = []
 
     def __call__(self, job: Job) -> Detections:
-        self.seen.append(int(job.image[0, 0, 0]))
+        self.seen.append(int(job.image()[0, 0, 0]))
         one = np.ones(1)
         return Detections.rounded(np.array([[1.0, 2, 3, 4]]), np.zeros(1), one, one * 0.5, np.zeros(1))
 
@@ -59,12 +60,17 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+def show(judged: Judged, name: str) -> Job:
+    assert judged.pixels is not None
+    return PixelJob(name, as_rgb8(judged.pixels), 0.5)
+
+
 def search(ledger: Path, items: list[Judged], names: SearchKeys) -> tuple[list[int], set[str]]:
     """Which tiles were looked at, and the tiles that have an answer then."""
     counting = Counting()
     who = CellSearch(Here(lambda: counting, "counting"), "test 1 on CPU")
     with Road() as road:
-        found = look_for_cells(items, CellWork(SLIDE, 0.5, who, names, ledger), road)
+        found = look_for_cells(items, CellWork(SLIDE, show, who, names, ledger), road)
     return counting.seen, set(found)
 
 
@@ -104,7 +110,8 @@ def test_an_answer_of_before_configurations_had_names_counts(ledger: Ledger, tmp
         "tile": 1,
         "plan": 1,
         "cells": {
-            k: list(v) for k, v in Counting()(Job(np.zeros((1, 1, 3), np.uint8), 1.0)).to_json().items()
+            k: list(v)
+            for k, v in Counting()(PixelJob("", np.zeros((1, 1, 3), np.uint8), 1.0)).to_json().items()
         },
     }
     ledger.append(Kind.DETECTED, SLIDE, f"1.{tile(1).content[:32]}.{'p' * 32}", body)  # type: ignore[arg-type]  # JSON
