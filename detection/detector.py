@@ -1,6 +1,7 @@
 """Who looks at images, at which scale, and is it the detector that its package promises?"""
 
 import ctypes.util
+import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -203,6 +204,16 @@ def open_detector(path: Path, provider: str = "auto") -> Detector:
     detector = on_provider(package, wanted)
     self_test(detector)
     return detector
+
+
+def provider_here() -> str:
+    """What ``open_detector`` chooses by itself, as far as can be told without loading it: runtime, version, device.
+
+    Whether torch then finds its CUDA device, and which, is known to the detector alone.
+    """
+    if cuda_may_be_here():
+        return f"torch {importlib.metadata.version('torch')}, CUDA where there is a device"
+    return f"onnxruntime {importlib.metadata.version('onnxruntime')} on CPU"
 
 
 def on_provider(package: DetectorPackage, provider: str) -> Detector:

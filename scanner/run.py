@@ -24,7 +24,6 @@ from scanner.model.events import Body, Kind
 from scanner.model.plan import Plan
 from scanner.model.report import RunResult, SlideReport
 from scanner.model.tile import EndOfPlan, Tile
-from scanner.pipeline.cell_branch import cell_search
 from scanner.session.forecast import needed_bytes
 from scanner.session.memory import share_one_arena
 from scanner.session.reading import Desk, Watch, read_slide
@@ -37,8 +36,9 @@ from scanner.session.reporting import (
     withdraw_provisional,
     write_rack,
 )
-from scanner.session.request import Prepared, RunRequest, prepare, reopen
+from scanner.session.request import LOCAL, Prepared, RunRequest, prepare, reopen
 from scanner.session.telling import Show, Teller, listening, nobody
+from scanner.session.workers import searching
 from scanner.storage.facts import tile_from_body
 from scanner.storage.fused import FusedSpool
 from scanner.storage.ledger import Ledger
@@ -63,8 +63,10 @@ def run_rack(request: RunRequest, show: Show = nobody) -> RunResult:
         BadInput: with every problem; nothing was moved or written.
         DeviceFault, Stopped, StepFailed: what was captured is kept, and ``resume_run`` goes on.
     """
-    prepared = prepare(request)
-    with open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig:
+    with (
+        searching(prepare(request), request.workers, request.out) as prepared,
+        open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig,
+    ):
         started = _started(rig, prepared)
         folder = RunFolder.create(request.out, prepared.settings, needed_bytes(prepared, request.out))
         with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log):
@@ -72,11 +74,11 @@ def run_rack(request: RunRequest, show: Show = nobody) -> RunResult:
             return _scan(rig, prepared, folder, ledger, [], show)
 
 
-def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
-    """Go on after a stop, a fault or a kill; a finished run gives its result again.
+def resume_run(run_dir: Path, show: Show = nobody, workers: str = LOCAL) -> RunResult:
+    """Go on after a stop, a fault or a kill; a finished run gives its result again. ``workers`` as for a request.
 
     Raises:
-        BadInput: no run, or its profile or detector were changed.
+        BadInput: no run, its profile or detector were changed, or there are no such workers.
         DeviceFault, Stopped, StepFailed: as ``run_rack``.
     """
     folder = RunFolder.open(run_dir)
@@ -84,8 +86,8 @@ def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
         done = _finished_reports(folder)
         if ledger.latest(Kind.RUN_FINISHED) is not None:
             return write_rack(folder, done)
-        prepared = reopen(folder.settings, ledger)
         with (
+            searching(reopen(folder.settings, ledger), workers, folder.root) as prepared,
             open_rig(prepared.profile, prepared.profile_path.parent, prepared.run_values) as rig,
             run_log(folder.log),
         ):
@@ -97,18 +99,23 @@ def resume_run(run_dir: Path, show: Show = nobody) -> RunResult:
             return _scan(rig, prepared, folder, ledger, done, show)
 
 
-def replay_run(run_dir: Path, out: Path, show: Show = nobody) -> RunResult:
-    """The road again from kept tiles, without hardware.
+def replay_run(run_dir: Path, out: Path, show: Show = nobody, workers: str = LOCAL) -> RunResult:
+    """The road again from kept tiles, without hardware; ``workers`` as for a request.
 
     Raises:
-        BadInput: the run kept no tiles, or ``out`` is occupied.
+        BadInput: the run kept no tiles, ``out`` is occupied, or there are no such workers.
         DamagedRun: a kept tile is not what was captured.
     """
     source = RunFolder.open(run_dir)
     check_replayable(source)
     with Ledger.read(source.ledger) as facts:
-        prepared = reopen(source.settings, facts)
-    folder = RunFolder.create(out, source.settings.model_copy(update={"keep_tiles": False}))
+        again = reopen(source.settings, facts)
+    with searching(again, workers, source.frames) as prepared:
+        folder = RunFolder.create(out, source.settings.model_copy(update={"keep_tiles": False}))
+        return _replay(prepared, source, folder, show)
+
+
+def _replay(prepared: Prepared, source: RunFolder, folder: RunFolder, show: Show) -> RunResult:
     spool = Spool(source.frames, keep=True)
     with Ledger.open(folder.ledger, create=True) as ledger, run_log(folder.log), Road() as road:
         ledger.append(Kind.RUN_STARTED, "", "", {"replay": source.settings.run})
@@ -154,14 +161,13 @@ def _control(
 def _desk(
     prepared: Prepared, folder: RunFolder, spool: Spool, plans: Mailbox[Plan | None], teller: Teller
 ) -> Desk:
-    path = prepared.search.path
     return Desk(
         folder=folder,
         profile=prepared.profile,
         spool=spool,
         growable=prepared.region_um is None,
         search=prepared.search,
-        cells=cell_search(path) if path else None,
+        cells=prepared.cells,
         tell=plans.put,
         teller=teller,
     )
@@ -172,7 +178,7 @@ def _read_rack(
 ) -> RunResult:
     """Slide by slide; while one is finished, the next is already being loaded."""
     if desk.cells is not None:
-        road.keep(desk.cells)
+        road.keep(desk.cells.workers)
     warm_up()
     reports = list(done)
     try:

@@ -5,32 +5,34 @@ queue makes the step before it wait, so memory is bounded by the queues' sizes. 
 process is raised where its results are read, as ``StepFailed`` from the original.
 """
 
+import math
 import multiprocessing
 import os
-import pickle
-import queue
 import signal
 import sys
 import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from scanner.answering import Answer, Credits, Pending, Waiting, Work, Workers, receive, send, serve, weight
 from scanner.errors import RackscanError, StepFailed
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-B_contra = TypeVar("B_contra", contravariant=True)
-C_co = TypeVar("C_co", covariant=True)
 
 POLL_S = 0.05
 JOIN_S = 20.0
+QUEUE_BYTES = 64 * 2**20
+"""What may wait in one queue: ten tiles of the default rig with their raw frames; one of 4096 × 2816 px."""
+PLACE_BYTES = 24 * 2**20
+"""What may be under way for each place that the workers of a step have: they read it into their memory."""
 RESTARTS = 9
 """A process that dies ten times over one job will not live with it: the job is at fault, or the machine."""
 
@@ -47,41 +49,55 @@ class _End:
 
 
 class _Channel(Generic[A]):
-    """A bounded queue between two threads of a road."""
+    """A queue between two threads of a road, bounded by credits."""
 
-    def __init__(self, size: int, halt: threading.Event) -> None:
-        self._queue: queue.Queue[A | _End] = queue.Queue(size)
+    def __init__(self, limit: Credits, halt: threading.Event) -> None:
+        self._items: deque[A | _End] = deque()
+        self._held_bytes = 0
+        self._limit = limit
+        self._changed = threading.Condition()
         self._halt = halt
 
     def put(self, item: A | _End) -> None:
-        while not self._halt.is_set():
-            try:
-                self._queue.put(item, timeout=POLL_S)
-                return
-            except queue.Full:
-                continue
+        more = weight(item)
+        with self._changed:
+            while not self._halt.is_set():
+                if self._limit.last(len(self._items), self._held_bytes, more):
+                    self._items.append(item)
+                    self._held_bytes += more
+                    self._changed.notify_all()
+                    return
+                self._changed.wait(POLL_S)
         raise Halted
 
     def within(self, seconds: float, most: int) -> list[A]:
         until, found = time.monotonic() + seconds, list[A]()
-        while len(found) < most and (not self._queue.empty() or time.monotonic() < until):
-            if self._halt.is_set():
-                raise Halted
-            with suppress(queue.Empty):
-                item = self._queue.get(timeout=max(0.001, min(POLL_S, until - time.monotonic())))
-                found += [] if isinstance(item, _End) else [item]
+        while len(found) < most:
+            item = self._get(until)
+            if item is None:
+                break
+            found += [] if isinstance(item, _End) else [item]
         return found
+
+    def _get(self, until: float = math.inf) -> A | _End | None:
+        """The next item; None where there is none by then."""
+        with self._changed:
+            while not self._items:
+                if self._halt.is_set():
+                    raise Halted
+                if time.monotonic() >= until:
+                    return None
+                self._changed.wait(min(POLL_S, max(0.001, until - time.monotonic())))
+            item = self._items.popleft()
+            self._held_bytes -= weight(item)
+            self._changed.notify_all()
+        return item
 
     def __iter__(self) -> Iterator[A]:
         while True:
-            try:
-                item = self._queue.get(timeout=POLL_S)
-            except queue.Empty:
-                if self._halt.is_set():
-                    raise Halted from None
-                continue
-            if isinstance(item, _End):
-                if item.error is not None:
+            item = self._get()
+            if item is None or isinstance(item, _End):
+                if item is not None and item.error is not None:
                     raise item.error
                 return
             yield item
@@ -91,7 +107,7 @@ class Mailbox(Generic[A]):
     """Hands one value at a time from a later step to an earlier one: how the next plan reaches the stage."""
 
     def __init__(self, road: "Road") -> None:
-        self._channel: _Channel[A] = _Channel(0, road.halt)
+        self._channel: _Channel[A] = _Channel(Credits(sys.maxsize, sys.maxsize), road.halt)
 
     def put(self, value: A) -> None:
         """Leave a value; never waits."""
@@ -104,21 +120,6 @@ class Mailbox(Generic[A]):
     def within(self, seconds: float, most: int) -> list[A]:
         """What is left here before the time is over; at once where that is as many as ``most``."""
         return self._channel.within(seconds, most)
-
-
-class Work(Protocol[B_contra, C_co]):
-    """What a worker process does with one job."""
-
-    def __call__(self, job: B_contra, /) -> C_co:
-        """The answer; both must be picklable."""
-        ...
-
-
-class _Process(Protocol):
-    @property
-    def pid(self) -> int | None: ...
-
-    def kill(self) -> None: ...
 
 
 class Worker(Generic[B, C]):
@@ -137,6 +138,12 @@ class Worker(Generic[B, C]):
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self.cpu_s = 0.0
+        self.room = 1
+
+    @property
+    def pids(self) -> set[int]:
+        """The process now at work, if there is one."""
+        return set() if self.pid is None else {self.pid}
 
     @property
     def pid(self) -> int | None:
@@ -148,10 +155,14 @@ class Worker(Generic[B, C]):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_work, args=(theirs, self._make, self._nice), name=self._name, daemon=True
+            target=serve, args=(theirs, self._make, self._nice), name=self._name, daemon=True
         )
         self._process.start()
         theirs.close()
+
+    def begin(self, job: B, halt: threading.Event) -> Waiting[C]:
+        """The process works on one job at a time: on this one when its answer is asked for."""
+        return Waiting(lambda: self.ask(job, halt))
 
     def ask(self, job: B, halt: threading.Event) -> C:
         """The answer to one job.
@@ -181,66 +192,29 @@ class Worker(Generic[B, C]):
         pipe = self._pipe
         if pipe is None:
             raise EOFError
-        _send(pipe, job)
+        send(pipe, job)
         until = time.monotonic() + self._deadline_s
         while not pipe.poll(POLL_S):
             if halt.is_set():
                 raise Halted
             if time.monotonic() > until:
                 raise StepFailed(f"{self._name} gave no answer within {self._deadline_s:.0f} s")
-        answer: _Answer[C] = _receive(pipe)
+        answer: Answer[C] = receive(pipe)
         self.cpu_s = answer.cpu_s
         if answer.failure is not None:
             raise StepFailed(f"{self._name}: {answer.failure}")
         return answer.result[0]
 
 
-class _Answer(Generic[C]):
-    """What comes back: (result,) or the failure in words, and the CPU seconds the process has used."""
-
-    def __init__(self, result: tuple[C, ...], failure: str | None) -> None:
-        self.result = result
-        self.failure = failure
-        self.cpu_s = time.process_time()
-
-
-def _work(pipe: Connection, make: Callable[[], Work[B, C]], nice: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(nice)
-    function: Work[B, C] | None = None
-    while True:
-        try:
-            job: B = _receive(pipe)
-        except EOFError:
-            return
-        try:
-            function = function or make()
-            answer = _Answer((function(job),), None)
-        except Exception:  # noqa: BLE001  # told to the parent in words
-            answer = _Answer((), traceback.format_exc())
-        _send(pipe, answer)
-
-
-def _send(pipe: Connection, value: object) -> None:
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    pipe.send_bytes(pickle.dumps((head, len(buffers))))
-    for buffer in buffers:
-        pipe.send_bytes(buffer.raw())
-
-
-def _receive(pipe: Connection) -> Any:
-    head, count = pickle.loads(pipe.recv_bytes())
-    return pickle.loads(head, buffers=[pipe.recv_bytes() for _ in range(count)])
-
-
 class Road:
     """The threads and processes of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue_bytes: int = QUEUE_BYTES) -> None:
+        """``queue_bytes`` of pixels at most wait in each queue."""
         self.halt = threading.Event()
+        self._queue_bytes = queue_bytes
         self._threads: list[threading.Thread] = []
-        self._workers: list[_Process] = []
+        self._workers: list[Workers[Any, Any]] = []
 
     def __enter__(self) -> "Road":
         return self
@@ -261,16 +235,16 @@ class Road:
     @property
     def pids(self) -> set[int]:
         """This process and those of the workers."""
-        return {os.getpid(), *(worker.pid for worker in self._workers if worker.pid is not None)}
+        return {os.getpid()}.union(*(workers.pids for workers in self._workers))
 
-    def keep(self, worker: Worker[B, C]) -> None:
-        """Start a worker now, and end it with the road."""
-        self._own(worker)
-        worker.start()
+    def keep(self, workers: Workers[B, C]) -> None:
+        """Start workers now, and end them with the road."""
+        self._own(workers)
+        workers.start()
 
     def buffered(self, source: Iterable[A], size: int, name: str, nice: int = 0) -> Iterator[A]:
         """Runs ``source`` in a thread, at most ``size`` items ahead of the reader."""
-        channel: _Channel[A] = _Channel(size, self.halt)
+        channel: _Channel[A] = _Channel(self._credits(size), self.halt)
         self._start(lambda: _pump(source, [channel]), name, nice)
         return iter(channel)
 
@@ -278,23 +252,26 @@ class Road:
         self, source: Iterable[A], size: int, name: str, readers: int = 2, nice: int = 0
     ) -> list[Iterator[A]]:
         """Every item of ``source`` to every reader; the slower one rules."""
-        channels: list[_Channel[A]] = [_Channel(size, self.halt) for _ in range(readers)]
+        channels: list[_Channel[A]] = [_Channel(self._credits(size), self.halt) for _ in range(readers)]
         self._start(lambda: _pump(source, channels), name, nice)
         return [iter(channel) for channel in channels]
 
     def parallel(
-        self, source: Iterable[A], job: Callable[[A], B | None], worker: Worker[B, C], ahead: int, name: str
+        self, source: Iterable[tuple[A, B | None]], workers: Workers[B, C], ahead: int, name: str
     ) -> Iterator[tuple[A, C | None]]:
-        """Every item with the worker process's answer to ``job(item)``, in order; None where the job is None."""
-        self._own(worker)
-        channel: _Channel[tuple[A, C | None]] = _Channel(ahead, self.halt)
-        answered = _answered(source, job, worker, self.halt)
+        """Every item with the answer to the job beside it, in order; None where there is no job.
+
+        Jobs are handed out while the credits last: as many as the workers have room for, 24 MB of pixels for each.
+        """
+        self._own(workers)
+        channel: _Channel[tuple[A, C | None]] = _Channel(self._credits(ahead), self.halt)
+        answered = _answered(source, workers, self.halt)
         self._start(lambda: _pump(answered, [channel]), name, 0)
         return iter(channel)
 
     def gather(self, *sinks: Callable[[], C]) -> list[C]:
         """Runs every sink in its own thread to its end; the first error stops the others and is raised."""
-        results: _Channel[tuple[int, C]] = _Channel(len(sinks) + 1, self.halt)
+        results: _Channel[tuple[int, C]] = _Channel(self._credits(len(sinks) + 1), self.halt)
         for number, sink in enumerate(sinks):
             self._start(lambda n=number, s=sink: _deliver(n, s, results), f"sink-{number}", 5)  # type: ignore[misc]  # a default binds the loop's value
         done: dict[int, C] = {}
@@ -311,9 +288,12 @@ class Road:
         self.gather(lambda: one.append(first()), lambda: other.append(second()))
         return one[0], other[0]
 
-    def _own(self, worker: _Process) -> None:
-        if worker not in self._workers:
-            self._workers.append(worker)
+    def _credits(self, tiles: int) -> Credits:
+        return Credits(tiles, self._queue_bytes)
+
+    def _own(self, workers: Workers[Any, Any]) -> None:
+        if workers not in self._workers:
+            self._workers.append(workers)
 
     def _start(self, body: Callable[[], None], name: str, nice: int) -> None:
         def run() -> None:
@@ -356,12 +336,32 @@ def _deliver(number: int, sink: Callable[[], C], results: _Channel[tuple[int, C]
 
 
 def _answered(
-    source: Iterable[A], job: Callable[[A], B | None], worker: Worker[B, C], halt: threading.Event
+    source: Iterable[tuple[A, B | None]], workers: Workers[B, C], halt: threading.Event
 ) -> Iterator[tuple[A, C | None]]:
-    for item in source:
-        work = job(item)
-        answer: C | None = None if work is None else worker.ask(work, halt)
-        yield item, answer
+    under_way: deque[tuple[A, int, Pending[C] | None]] = deque()
+    held_bytes = 0
+
+    def first() -> tuple[A, C | None]:
+        nonlocal held_bytes
+        item, size, pending = under_way.popleft()
+        held_bytes -= size
+        return item, None if pending is None else pending.result()
+
+    for item, job in source:
+        more = weight(job)
+        while not Credits(workers.room, workers.room * PLACE_BYTES).last(len(under_way), held_bytes, more):
+            yield first()
+        under_way.append((item, more, None if job is None else workers.begin(job, halt)))
+        held_bytes += more
+        del item, job
+        while under_way and (len(under_way) >= workers.room or _settled(under_way[0][2])):
+            yield first()
+    while under_way:
+        yield first()
+
+
+def _settled(pending: Pending[C] | None) -> bool:
+    return pending is None or pending.done()
 
 
 def _told(error: BaseException) -> BaseException:

@@ -24,12 +24,12 @@ from scanner.model.events import Body, Event, Kind
 from scanner.model.plan import Plan
 from scanner.model.tile import Judged, Pixels, Tile
 from scanner.pipeline.canvas import mosaic_frame
-from scanner.pipeline.cell_branch import as_rgb8
 from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.image_branch import ImageBranch, ImageWork
 from scanner.pipeline.mosaic import BlockId
 from scanner.pipeline.quality import look
+from scanner.pipeline.searching import as_rgb8
 from scanner.session.reading import open_image
 from scanner.session.request import DEFAULT_PACKAGE
 from scanner.storage.facts import frame_from_body, tile_from_body, tile_key, tile_to_body

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from scanner.cli.shared import Json, UmPerPx, count, emit, quiet_stdout, say, told
+from scanner.cli.shared import Json, UmPerPx, Workers, count, emit, quiet_stdout, say, told
 from scanner.errors import BadInput, Stopped
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def detect(
             "this detector on the rig of a run, else 0.5.",
         ),
     ] = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Find cells in an image; read an archive again and list where old verdicts and a newer detector disagree.
@@ -59,11 +60,15 @@ def detect(
     if is_archive(source) or diagnoses is not None or operating_point is not None:
         from scanner.offline.look_back.look_back import Asked
 
+        if workers is not None:
+            raise BadInput.one("an archive is read in this process", "leave it out", field="--workers")
         _look_back(Asked(source, out, um_per_px, detector, diagnoses, operating_point), as_json)
     from scanner.offline.detect import detect as detect_cells
+    from scanner.session.request import IN_PROCESS
 
     with quiet_stdout(as_json):
-        result = detect_cells(source, out, um_per_px=um_per_px, detector=detector, progress=told)
+        at = workers or IN_PROCESS
+        result = detect_cells(source, out, um_per_px, detector, progress=told, workers=at)
     if as_json:
         emit(result)
     say(f"written to {out}")

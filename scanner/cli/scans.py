@@ -11,6 +11,7 @@ from scanner.cli.shared import (
     Region,
     RunDir,
     UmPerPx,
+    Workers,
     count,
     emit,
     quiet_stdout,
@@ -61,11 +62,13 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, time and disk needed; nothing moves.")
     ] = False,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Scan a rack, stitch it and read it in one stream."""
     from scanner.console import progress_view
     from scanner.run import RunRequest, run_rack
+    from scanner.session.request import LOCAL
 
     request = RunRequest(
         profile=profile,
@@ -79,6 +82,7 @@ def run(
         keep_tiles=keep_tiles,
         seed=seed,
         capture_cells=capture_cells,
+        workers=workers or LOCAL,
     )
     if dry_run:
         return _foretell(request, as_json)
@@ -95,13 +99,14 @@ def _foretell(request: "RunRequest", as_json: bool) -> None:
 
 
 @app.command(epilog="Example: rackscan resume runs/first")
-def resume(run_dir: RunDir, as_json: Json = False) -> None:
+def resume(run_dir: RunDir, workers: Workers = None, as_json: Json = False) -> None:
     """Go on after a stop, a fault or a kill; a finished run prints its result again."""
     from scanner.console import progress_view
     from scanner.run import resume_run
+    from scanner.session.request import LOCAL
 
     with quiet_stdout(as_json), progress_view(silent=as_json) as show:
-        result = resume_run(run_dir, show)
+        result = resume_run(run_dir, show, workers or LOCAL)
     _finish(result, as_json, run_dir)
 
 
@@ -109,14 +114,16 @@ def resume(run_dir: RunDir, as_json: Json = False) -> None:
 def replay(
     run_dir: RunDir,
     out: Annotated[Path, typer.Option(metavar="DIR2", help="A new or empty folder.")],
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """The road again from kept tiles, without hardware."""
     from scanner.console import progress_view
     from scanner.run import replay_run
+    from scanner.session.request import LOCAL
 
     with quiet_stdout(as_json), progress_view(silent=as_json) as show:
-        result = replay_run(run_dir, out, show)
+        result = replay_run(run_dir, out, show, workers or LOCAL)
     _finish(result, as_json, out)
 
 

@@ -31,6 +31,13 @@ Region = Annotated[
 Detector = Annotated[
     str | None, typer.Option(metavar="none|PACKAGE", help="A detector package; default: the shipped one.")
 ]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="in-process|local|tls://HOST:PORT",
+        help="Where the detector is at work: here, in a process of its own (default of a scan), or on a Dask cluster.",
+    ),
+]
 UmPerPx = Annotated[
     float | None,
     typer.Option(

@@ -10,7 +10,7 @@ from scanner.storage.atomic import RESUME, write_atomic
 
 MOST = 2_000
 NAMESPACE = uuid.UUID("5c0c6c9e-6c0b-5d7e-9a55-5f6b7e2f3a10")
-COLOURS: dict[str, list[Json]] = {
+COLOURS = {
     "ASC-US": [240, 200, 60],
     "LSIL": [250, 160, 40],
     "ASC-H": [240, 110, 40],
@@ -18,6 +18,7 @@ COLOURS: dict[str, list[Json]] = {
     "SCC": [150, 20, 90],
     "AGC": [160, 70, 200],
 }
+OTHER = [90, 90, 220]
 
 
 def feature_collection(findings: Findings, slide_id: str) -> dict[str, Json]:
@@ -30,6 +31,11 @@ def feature_collection(findings: Findings, slide_id: str) -> dict[str, Json]:
         "type": "FeatureCollection",
         "features": [_feature(findings, index, first_id) for index in range(min(MOST, len(findings)))],
     }
+
+
+def colour_of(name: str) -> list[int]:
+    """Red, green, blue, 0..255, of a class."""
+    return list(COLOURS.get(name, OTHER))
 
 
 def write_geojson(path: Path, findings: Findings, slide_id: str, then: str = RESUME) -> None:
@@ -46,7 +52,7 @@ def _feature(findings: Findings, index: int, first_id: int) -> dict[str, Json]:
     x, y, w, h = (float(value) for value in findings.boxes_px[index])
     corners: list[Json] = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]
     name = findings.classes[index]
-    classification: dict[str, Json] = {"name": name, "color": COLOURS.get(name, [90, 90, 220])}
+    classification: dict[str, Json] = {"name": name, "color": [*colour_of(name)]}
     return {
         "type": "Feature",
         "id": str(uuid.UUID(int=first_id + index)),

@@ -125,6 +125,11 @@ class Tile:
         """(tile, plan): a tile is accepted at most once in a plan."""
         return self.planned.tile, self.plan
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels it carries."""
+        return 0 if self.frame is None else self.frame.pixels.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class EndOfPlan:
@@ -150,3 +155,8 @@ class Judged:
     quality: float
     sample_share: float
     sample_edges: tuple[bool, bool, bool, bool]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels it carries, raw and corrected."""
+        return self.tile.nbytes + (0 if self.pixels is None else self.pixels.nbytes)

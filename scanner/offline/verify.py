@@ -17,6 +17,7 @@ from scanner.model.events import Kind
 from scanner.model.report import Outcome
 from scanner.offline.cells_again import CELLS, cells_problems
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
+from scanner.offline.verify_findings import answers, image_findings
 from scanner.pipeline.second_reader import SecondReader
 from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.review.mosaic_view import run_profile
@@ -327,7 +328,9 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "coverage": _coverage,
     "image": _image,
     "tiles.parquet": _tiles_table,
+    "answers": answers,
     "findings.parquet": _findings,
+    "findings in the image": image_findings,
     "cells": cells_problems,
     "report.json": _report,
 }

@@ -16,6 +16,7 @@ from scanner.model.geometry import quarter_turns_and_flips
 from scanner.model.profile import FlatField, Profile
 from scanner.model.tile import Pixels
 from scanner.pipeline.lens import Lens
+from scanner.storage.light_facts import FlatFieldFact, Source
 
 P = TypeVar("P", NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], Pixels)
 
@@ -54,6 +55,11 @@ class Correction:
             whole = slice(None), slice(None)
             gain = np.stack([lens.plane(gain[..., n], n, *whole) for n in range(gain.shape[2])], axis=-1)
         return cls(turns, gain, lens)
+
+    @classmethod
+    def decided(cls, profile: Profile, light: FlatFieldFact) -> "Correction":
+        """With the flat field that was decided for a slide."""
+        return cls.of(profile) if light.source is Source.PROFILE else cls.lit(profile, light.field)
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """Raw (h, w, 3) or (h, w) pixels upright and flat, in the same dtype, rounded to nearest."""

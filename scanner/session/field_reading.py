@@ -1,6 +1,6 @@
 """Which planes of a captured field are searched again, and what does the answer say of the cells it was taken for?"""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +12,10 @@ from scanner.model.geometry import Affine, Point
 from scanner.model.profile import Profile
 from scanner.model.tile import Pixels, Tile
 from scanner.pipeline.canvas import MosaicFrame
-from scanner.pipeline.cell_branch import CellSearch, Job, as_rgb8
 from scanner.pipeline.cell_planes import Box, FieldPlace, find_field, said_of, sharpest
-from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.placement import Placed
+from scanner.pipeline.searching import CellSearch, FrameJob, Job, PixelJob, as_rgb8
+from scanner.session.flat_choice import FlatChoice
 from scanner.storage.cell_facts import CellReadFact, CellsChosenFact
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.run_folder import RunFolder
@@ -24,7 +24,7 @@ from scanner.storage.spool import Spool
 
 @dataclass(frozen=True, slots=True)
 class LookWork:
-    """What it works with; ``correction`` is asked for once the first tile is in."""
+    """What it works with; ``flat`` is asked for once the first tile is in."""
 
     slide_id: str
     folder: RunFolder
@@ -34,7 +34,7 @@ class LookWork:
     package: DetectorPackage
     frame: MosaicFrame
     slide_to_stage: Affine
-    correction: Callable[[], Correction]
+    flat: FlatChoice
 
     def pixels(self, tile: Tile, layer: int) -> Pixels:
         """A plane of a field, upright and flat.
@@ -43,7 +43,7 @@ class LookWork:
             DamagedRun: the spool lost it.
         """
         name = (self.slide_id, tile.planned.tile, tile.plan, tile.attempt)
-        return self.correction()(self.spool.get(*name, tile.layers[layer].content, layer))
+        return self.flat()(self.spool.get(*name, tile.layers[layer].content, layer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,14 @@ class FieldReader:
         """What the detector is asked."""
         if plane.pixels is None:
             return None
-        return Job(as_rgb8(plane.pixels), self._work.frame.um_per_px)
+        work, tile, layer = self._work, plane.tile, plane.layer
+        content, um_per_px = tile.layers[layer].content, work.frame.um_per_px
+        name = f"{work.slide_id}.{tile.planned.tile}.{content[:32]}"
+        if not work.search.by_reference:
+            return PixelJob(name, as_rgb8(plane.pixels), um_per_px)
+        path = work.spool.path(work.slide_id, tile.planned.tile, tile.plan, tile.attempt, layer).resolve()
+        profile, light = work.profile.model_dump_json(), work.flat.fact.model_dump_json()
+        return FrameJob(name, path, content, profile, light, um_per_px, plane.pixels.nbytes)
 
     def facts(self, plane: Plane, found: Detections | None) -> Iterator[CellReadFact]:
         """What the answer says of every cell that is sharp in the plane."""

@@ -30,6 +30,18 @@ class FlatChoice:
     def __init__(self, profile: Profile, ledger: Path, slide_id: str) -> None:
         self._profile, self._ledger, self._slide_id = profile, ledger, slide_id
         self._correction: Correction | None = None
+        self._fact: FlatFieldFact | None = None
+
+    @property
+    def fact(self) -> FlatFieldFact:
+        """What was decided.
+
+        Raises:
+            DamagedRun: no tile has passed yet.
+        """
+        if self._fact is None:
+            raise self._too_early()
+        return self._fact
 
     def __call__(self) -> Correction:
         """What every frame of the slide goes through.
@@ -38,8 +50,11 @@ class FlatChoice:
             DamagedRun: no tile has passed yet.
         """
         if self._correction is None:
-            raise DamagedRun(f"slide {self._slide_id}: a tile was asked for before its light was decided")
+            raise self._too_early()
         return self._correction
+
+    def _too_early(self) -> DamagedRun:
+        return DamagedRun(f"slide {self._slide_id}: a tile was asked for before its light was decided")
 
     def settled(self, items: Iterable[Tile | EndOfPlan]) -> Iterator[Tile | EndOfPlan]:
         """The same items; the correction is chosen when the first of them comes out."""
@@ -110,12 +125,9 @@ class FlatChoice:
         return FlatFieldFact.from_body(event.body)
 
     def _take(self, fact: FlatFieldFact | None) -> None:
-        if fact is None:
-            return
-        if fact.source is Source.PROFILE:
-            self._correction = Correction.of(self._profile)
-        else:
-            self._correction = Correction.lit(self._profile, fact.field)
+        if fact is not None:
+            self._fact = fact
+            self._correction = Correction.decided(self._profile, fact)
 
 
 def _from_scan(found: Estimate, tiles: int, doubt: str) -> FlatFieldFact:

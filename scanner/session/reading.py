@@ -23,7 +23,7 @@ from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.tile import EndOfPlan, Judged, Tile
 from scanner.pipeline.blood import SEEN_AT_UM, blood_share
 from scanner.pipeline.canvas import MosaicFrame, mosaic_frame
-from scanner.pipeline.cell_branch import CellSearch, CellWork, Found, detection_key, look_for_cells
+from scanner.pipeline.cell_branch import CellWork, Found, look_for_cells, searched
 from scanner.pipeline.closing import Reading
 from scanner.pipeline.frames import RecentFrames
 from scanner.pipeline.fusing import FuseWork, with_fused
@@ -31,6 +31,8 @@ from scanner.pipeline.image_branch import ImageBranch, ImageWork, Places, finish
 from scanner.pipeline.light import Light, LightWork
 from scanner.pipeline.quality import judged
 from scanner.pipeline.replan import PlanSettled, Replanner, no_more, settled
+from scanner.pipeline.search_keys import SearchConfig, SearchKeys, correction_hash
+from scanner.pipeline.searching import CellSearch, FrameJob, Job, PixelJob, as_rgb8, libraries_here
 from scanner.pipeline.second_reader import SecondReader
 from scanner.pipeline.sheets import PAINTED_AHEAD
 from scanner.session.field_reading import LookWork
@@ -61,7 +63,7 @@ Items = Iterator[Judged | PlanSettled]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Everything the reading half of a run works with. ``search`` is the detector's process, None without one."""
+    """Everything the reading half of a run works with. ``cells`` searches the tiles, None without a detector."""
 
     folder: RunFolder
     profile: Profile
@@ -189,7 +191,7 @@ def _second_look(
         package=package,
         frame=frame,
         slide_to_stage=begun.stage_to_slide.inverse(),
-        correction=flat,
+        flat=flat,
     )
     return SecondLook(work, tell, road)
 
@@ -217,15 +219,43 @@ def _branches(
         (only,) = road.broadcast(stream, AHEAD, "judge", readers=1, nice=NICE)
         (places,) = road.gather(lambda: _draw(desk, name, sheet, only, road))
         return places, None
+    keys = SearchKeys(desk.search.package.hash, partial(_search_config, desk, sheet, desk.cells.provider))
     heard = second.heard if second is not None else None
-    work = CellWork(name, sheet.frame.um_per_px, desk.cells, desk.search.package, desk.folder.ledger, heard)
+    jobs = _jobs(desk, name, sheet, desk.cells)
+    work = CellWork(name, jobs, desk.cells, keys, desk.folder.ledger, heard)
     to_image, to_cells = road.broadcast(stream, AHEAD, "judge", nice=NICE)
-    before_s = desk.cells.cpu_s
+    before_s = desk.cells.workers.cpu_s
     both = road.both(
-        lambda: _draw(desk, name, sheet, to_image, road), lambda: look_for_cells(to_cells, work, road)
+        lambda: _draw(desk, name, sheet, to_image, road, keys), lambda: look_for_cells(to_cells, work, road)
     )
-    sheet.watch.cpu_s["detect"] = desk.cells.cpu_s - before_s
+    sheet.watch.cpu_s["detect"] = desk.cells.workers.cpu_s - before_s
     return both
+
+
+def _jobs(desk: Desk, name: str, sheet: _Sheet, cells: CellSearch) -> Callable[[Judged, str], Job]:
+    """How the detector is told of a tile: its pixels, or where they lie and what makes them upright and even."""
+    um_per_px, profile = sheet.frame.um_per_px, desk.profile.model_dump_json()
+
+    def refer(judged: Judged, key: str) -> Job:
+        tile, light = judged.tile, sheet.flat.fact.model_dump_json()
+        path = desk.spool.path(name, tile.planned.tile, tile.plan, tile.attempt, tile.layer).resolve()
+        return FrameJob(key, path, tile.content, profile, light, um_per_px, judged.nbytes)
+
+    def show(judged: Judged, key: str) -> Job:
+        if judged.pixels is None:
+            raise ValueError(f"tile {judged.tile.planned.tile} has no pixels to search")
+        return PixelJob(key, as_rgb8(judged.pixels), um_per_px)
+
+    return refer if cells.by_reference else show
+
+
+def _search_config(desk: Desk, sheet: _Sheet, provider: str) -> SearchConfig:
+    return SearchConfig(
+        um_per_px=sheet.frame.um_per_px,
+        provider=provider,
+        libraries=libraries_here(),
+        correction=correction_hash(desk.profile, sheet.flat.fact),
+    )
 
 
 def _judge(
@@ -259,7 +289,9 @@ def _fused(desk: Desk, name: str, items: Iterator[Judged | EndOfPlan]) -> Iterat
         )
 
 
-def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Places:
+def _draw(
+    desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road, keys: SearchKeys | None = None
+) -> Places:
     """The image branch in a thread of its own, with its own ledger."""
     frame, plan = sheet.frame, sheet.plan
     width = 1 + max(tile.col for tile in plan.tiles) - min(tile.col for tile in plan.tiles)
@@ -273,13 +305,6 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
         stored, items = storing(desk.profile, sheet.flat, paths.image, items)
         made = Slide(name, paths, frame, focus, frames, fused, sheet.flat, stored, gain)
         store = begin_image(made)
-        package = desk.search.package
-
-        def searched(tile: Tile) -> bool:
-            if package is None:
-                return True
-            return ledger.latest(Kind.DETECTED, name, detection_key(tile, package)) is not None
-
         branch = ImageBranch(
             ImageWork(
                 slide_id=name,
@@ -290,7 +315,7 @@ def _draw(desk: Desk, name: str, sheet: _Sheet, items: Items, road: Road) -> Pla
                 spool=desk.spool,
                 growable=desk.growable,
                 retakes=desk.profile.acquisition.retakes,
-                searched=searched,
+                searched=lambda tile: keys is None or searched(ledger, name, keys, tile),
                 sheets=sheets(made, store),
                 fused=fused,
                 light=light,

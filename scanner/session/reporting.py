@@ -10,6 +10,7 @@ from pathlib import Path
 from scanner.acquisition.identity import Identity
 from scanner.acquisition.rack import SlideBegun
 from scanner.export.geojson import write_geojson
+from scanner.export.ome_findings import write_ome_findings
 from scanner.model.events import Event, Json, Kind
 from scanner.model.profile import FocusSpec
 from scanner.model.report import (
@@ -33,7 +34,7 @@ from scanner.storage.atomic import write_atomic
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
-from scanner.storage.run_folder import RunFolder
+from scanner.storage.run_folder import RunFolder, SlidePaths
 from scanner.storage.tables import findings_table, load_libraries, tiles_table, write_table
 
 
@@ -49,20 +50,31 @@ def finish_slide(desk: Desk, ledger: Ledger, reading: Reading, watch: Watch) -> 
     name = reading.begun.slide.slide_id
     paths = desk.folder.slide(name)
     write_table(paths.tiles, tiles_table(ledger, name))
-    if closing.findings is not None:
-        write_table(paths.findings, findings_table(closing.findings.columns(name)))
-        write_geojson(paths.geojson, closing.findings, name)
+    held = _write_findings(paths, closing, name)
     write_thumbnail(PyramidStore.open(paths.image), paths.thumbnail)
     whole = reading.counts.planned == reading.counts.captured + reading.counts.skipped
     if whole and closing.outcome is not Outcome.RERUN:
         for path in paths.images:
             light = _light_of(desk, ledger, name) if path not in (paths.height, paths.cells) else {}
-            PyramidStore.open(path).complete({"tiles": reading.counts.captured, **light})
+            PyramidStore.open(path).complete(
+                {"tiles": reading.counts.captured, **light, **(held if path == paths.image else {})}
+            )
     report = _report(desk, ledger, reading, closing, watch)
     write_atomic(paths.report, report.model_dump_json(indent=1))
     write_report(desk.folder.root)
     told = report.model_copy(update={"seconds": _seconds(ledger, name, watch)})
     return _told(desk.folder, ledger, told)
+
+
+def _write_findings(paths: SlidePaths, closing: Closing, name: str) -> dict[str, Json]:
+    """The findings in every format that is promised; what the image says of those that it holds."""
+    if closing.findings is None:
+        return {}
+    table = findings_table(closing.findings.columns(name))
+    write_table(paths.findings, table)
+    write_geojson(paths.geojson, closing.findings, name)
+    write_ome_findings(PyramidStore.open(paths.image), table)
+    return {"findings": len(table)}
 
 
 def finish_undecided(folder: RunFolder, ledger: Ledger, begun: SlideBegun) -> SlideReport:

@@ -20,6 +20,7 @@ from scanner.model.geometry import Rect
 from scanner.model.layers import CellCapture
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
+from scanner.pipeline.searching import CellSearch
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.ledger import LedgerProtocol
 from scanner.storage.profiles import read_profile
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 NO_DETECTOR = "none"
 RACK_FILE = "rack"
+IN_PROCESS, LOCAL = "in-process", "local"
 DEFAULT_PACKAGE = Path(__file__).parents[2] / "detection" / "packages" / "default"
 DECIDE_ABOUT_PIXELS = (
     "numpy",
@@ -45,7 +47,8 @@ DECIDE_ABOUT_PIXELS = (
 class RunRequest:
     """The command line of ``rackscan run``; ``region_um`` in slide µm, ``detector`` a path, ``none`` or None.
 
-    ``capture_cells``: how many suspicious cells of a slide are taken again, None as the profile says.
+    ``capture_cells``: how many suspicious cells of a slide are taken again, None as the profile says. ``workers`` says
+    where the detector is at work: ``in-process``, ``local`` or the address of a scheduler.
     """
 
     profile: Path
@@ -59,6 +62,7 @@ class RunRequest:
     keep_tiles: bool = False
     seed: int | None = None
     capture_cells: int | None = None
+    workers: str = LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request that can be done. ``run_values`` are what the rig's devices are told of it."""
+    """A request that can be done. ``run_values`` are what the rig's devices are told of it, ``cells`` searches."""
 
     profile: Profile
     profile_path: Path
@@ -81,6 +85,7 @@ class Prepared:
     search: Search
     settings: RunSettings
     run_values: dict[str, str] = field(default_factory=dict)
+    cells: CellSearch | None = None
 
 
 def prepare(request: RunRequest) -> Prepared:

@@ -87,7 +87,8 @@ class SecondLook:
             fields = self._road.buffered(self._fields(items), len(chosen.plan.tiles), "fields")
             planes = (plane for tile in fields for plane in reader.planes(tile))
             taken: dict[int, Tile] = {}
-            for plane, found in self._road.parallel(planes, reader.job, work.search, AHEAD, "cells"):
+            asked = ((replace(plane, pixels=None), reader.job(plane)) for plane in planes)
+            for plane, found in self._road.parallel(asked, work.search.workers, AHEAD, "cells"):
                 taken[plane.tile.planned.tile] = plane.tile
                 for fact in reader.facts(plane, found):
                     body = ledger.append(Kind.CELL_READ, work.slide_id, str(fact.cell), fact.body()).body

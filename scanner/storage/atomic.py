@@ -7,6 +7,7 @@ By writing beside it under a name of our own and renaming. Nothing is synced to 
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +44,28 @@ def replacing(path: Path, then: str = RESUME) -> Iterator[Path]:
         raise disk_error(error, path, then) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path, then: str = RESUME) -> Iterator[Path]:
+    """An empty folder to fill; when the block ends well it becomes ``path``, else it is removed.
+
+    Between the old folder and the new one there is a moment without either: nothing may claim it meanwhile.
+
+    Raises:
+        RackscanError: the disk is full, read-only or gone.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except OSError as error:
+        raise disk_error(error, path, then) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomic(path: Path, data: bytes | str, then: str = RESUME) -> None:

@@ -126,7 +126,7 @@ def group_metadata(
         "type": "mean",
         "axes": axes,
         "datasets": [
-            {"path": str(level), "coordinateTransformations": _transforms(spec, level)}
+            {"path": str(level), "coordinateTransformations": transforms(spec, level)}
             for level in range(len(sizes))
         ],
         "metadata": {"method": "cv2.resize, INTER_AREA: mean of 2 × 2, rounded half up", "version": "1"},
@@ -148,7 +148,7 @@ def spec_of(rackscan: Mapping[str, Any]) -> ImageSpec:
     return ImageSpec.model_validate({**rackscan["image"], "storage": kept})
 
 
-def _transforms(spec: ImageSpec, level: int) -> list[dict[str, Any]]:
+def transforms(spec: ImageSpec, level: int) -> list[dict[str, Any]]:
     """Pixel to slide µm: a place is the middle of its pixel, so a coarser level is shifted by half a pixel more."""
     um = (spec.um_per_px or 1.0) * 2**level
     x, y = (origin + um / 2 for origin in spec.origin_um)

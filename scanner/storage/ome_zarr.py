@@ -5,6 +5,7 @@ encoded, outside of memory and of the image, until it is whole.
 """
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -201,10 +202,13 @@ class PyramidStore:
         write_atomic(self.path / "zarr.json", json.dumps(group, indent=1))
 
     def sweep(self) -> int:
-        """Remove what a killed writer left behind; the number of files. Not while another process writes."""
+        """Remove what a killed writer left behind; how many things. Not while another process writes."""
         left = [f for f in self.path.rglob("*") if f.name.endswith(".__lock") or is_temporary(f)]
-        for file in left:
-            file.unlink()
+        for each in left:
+            if each.is_dir():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
         return len(left)
 
     def _encoding(self) -> ShardEncoder:

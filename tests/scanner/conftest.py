@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scanner.export.ome_findings import write_ome_findings
 from scanner.model.events import Body, Kind
 from scanner.model.geometry import Rect
 from scanner.model.plan import Plan, PlanReason, grid_over, scan_plan
@@ -137,6 +138,7 @@ def _settle(ledger: Ledger, tile: Tile) -> None:
     x_px, y_px = tile.planned.col * FIELD_PX * 0.9, tile.planned.row * FIELD_PX * 0.9
     placed = PlacedFact(tile=number, plan=plan, x_px=x_px, y_px=y_px, held=False, sigma_px=0.1)
     ledger.append(Kind.PLACED, SLIDE, tile_key(number, plan), placed.body())
+    ledger.append(Kind.DETECTED, SLIDE, tile_key(number, plan), {"tile": number, "plan": plan, "cells": {}})
     judged = Judged(tile, None, 0.8, 0.9, (False, False, False, True))
     ledger.append(Kind.TILE_FINISHED, SLIDE, tile_key(number, plan), finished_to_body(judged))
 
@@ -150,7 +152,7 @@ def _image(run: WrittenRun, ledger: Ledger, complete: bool) -> None:
     fact = BlockFact(level=0, row=0, col=0, sha256=file_hash(path / "0" / "c" / "0" / "0" / "0"))
     ledger.append(Kind.BLOCK, SLIDE, block_key(0, 0, 0), fact.body())
     if complete:
-        store.complete({})
+        store.complete({"findings": 2})
 
 
 def _finish(run: WrittenRun, ledger: Ledger) -> None:
@@ -158,6 +160,7 @@ def _finish(run: WrittenRun, ledger: Ledger) -> None:
     paths = run.folder.slide(SLIDE)
     write_table(paths.tiles, tiles_table(ledger, SLIDE))
     write_table(paths.findings, findings_table(_findings()))
+    write_ome_findings(PyramidStore.open(paths.image), findings_table(_findings()))
     report = _report(run)
     write_atomic(paths.report, report.model_dump_json())
     ledger.append(Kind.SLIDE_FINISHED, SLIDE, "", {"outcome": report.outcome, "verdict": report.verdict})

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from scanner.errors import BadInput, DeviceFault
+from scanner.errors import BadInput, DeviceFault, RackscanError
 from scanner.model.events import Kind
 from scanner.model.geometry import Rect
 from scanner.model.report import Outcome, RunResult, Verdict
@@ -23,6 +23,7 @@ from scanner.run import RunRequest, replay_run, resume_run, run_rack
 from scanner.storage.ledger import Ledger
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.run_folder import RunFolder
+from tests.scanner.clusters import cluster
 
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
 SMALL = Rect(43_000.0, 11_000.0, 900.0, 900.0)
@@ -112,6 +113,48 @@ def test_a_replay_makes_the_same_image_and_findings(scanned: tuple[Path, RunResu
         pq.read_table(next(folder.glob("slides/*/findings.parquet"))) for folder in (run, tmp_path / "again")
     ]
     assert tables[0].equals(tables[1])
+    assert findings_files(run) == findings_files(tmp_path / "again")
+
+
+def test_a_replay_in_this_process_finds_the_same(scanned: tuple[Path, RunResult], tmp_path: Path) -> None:
+    replay_run(scanned[0], tmp_path / "again", workers="in-process")
+    assert findings_files(scanned[0]) == findings_files(tmp_path / "again")
+
+
+def test_a_replay_on_a_cluster_finds_the_same(scanned: tuple[Path, RunResult], tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster` brings it")
+    with cluster(folder=tmp_path) as address:
+        replay_run(scanned[0], tmp_path / "again", workers=address)
+    assert verify(tmp_path / "again").problems == ()
+    assert findings_files(scanned[0]) == findings_files(tmp_path / "again")
+
+
+def findings_files(run: Path) -> dict[str, bytes]:
+    """Every file of the findings, in all formats, by its path in the slide's folder."""
+    (slide,) = run.glob("slides/*")
+    inside = [path for part in ("labels", "tables") for path in (slide / "image.ome.zarr" / part).rglob("*")]
+    files = [slide / "findings.parquet", slide / "findings.geojson", *filter(Path.is_file, inside)]
+    assert len(files) > 10
+    return {path.relative_to(slide).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_run_that_stops_over_its_findings_resumes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(folder: Path, *_: object) -> None:
+        (folder / "half").write_text("of a table")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("scanner.export.ome_findings.roi_table.write_roi_table", stops)
+    with pytest.raises(RackscanError, match="disk is full"):
+        scan(tmp_path, detector=None, keep_tiles=True)
+    monkeypatch.undo()
+    run = tmp_path / "run"
+    assert verify(run).problems == ()
+    resume_run(run)
+    replay_run(run, tmp_path / "again")
+    assert verify(run).problems == ()
+    assert findings_files(run) == findings_files(tmp_path / "again")
 
 
 def test_a_replay_that_was_broken_off_never_goes_on_to_the_rig(

@@ -2,7 +2,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,12 +12,19 @@ from numpy.typing import NDArray
 from scanner.errors import CameraFault, StepFailed
 from scanner.stream import Mailbox, Road, Worker
 
+A = TypeVar("A")
+
 
 def count_to(n: int, fail_at: int | None = None) -> Iterator[int]:
     for k in range(n):
         if k == fail_at:
             raise CameraFault("Camera", "no frame came")
         yield k
+
+
+def twice(items: Iterable[A]) -> Iterator[tuple[A, A]]:
+    """Every item as its own job."""
+    return ((item, item) for item in items)
 
 
 def threads_named(name: str) -> list[threading.Thread]:
@@ -131,13 +139,13 @@ def worker_of() -> Iterator[Callable[..., Worker[object, object]]]:
 def test_a_worker_answers_arrays_in_order(worker_of: Callable[..., Worker[object, object]]) -> None:
     frames = [np.full((64, 64), k, np.uint8) for k in range(5)]
     with Road() as road:
-        pairs = list(road.parallel(frames, lambda frame: frame, worker_of(Doubler), 2, "double"))
+        pairs = list(road.parallel(twice(frames), worker_of(Doubler), 2, "double"))
     assert [int(np.asarray(answer)[0, 0]) for _, answer in pairs] == [0, 2, 4, 6, 8]
 
 
 def test_an_item_without_a_job_passes_by(worker_of: Callable[..., Worker[object, object]]) -> None:
     with Road() as road:
-        assert list(road.parallel([1, 2], lambda _: None, worker_of(Refuser), 2, "idle")) == [
+        assert list(road.parallel([(1, None), (2, None)], worker_of(Refuser), 2, "idle")) == [
             (1, None),
             (2, None),
         ]
@@ -145,7 +153,7 @@ def test_an_item_without_a_job_passes_by(worker_of: Callable[..., Worker[object,
 
 def test_an_error_in_a_worker_is_told_in_words(worker_of: Callable[..., Worker[object, object]]) -> None:
     with Road() as road, pytest.raises(StepFailed, match="cannot take 7"):
-        list(road.parallel([7], lambda k: k, worker_of(Refuser), 1, "refuse"))
+        list(road.parallel([(7, 7)], worker_of(Refuser), 1, "refuse"))
 
 
 def test_a_killed_worker_is_replaced_and_asked_again(
@@ -171,7 +179,7 @@ def test_a_road_knows_the_processes_at_work_for_it(worker_of: Callable[..., Work
 def test_a_worker_dies_with_its_road(worker_of: Callable[..., Worker[object, object]]) -> None:
     worker = worker_of(Process)
     with Road() as road:
-        ((_, pid),) = road.parallel([1], lambda k: k, worker, 1, "brief")
+        ((_, pid),) = road.parallel([(1, 1)], worker, 1, "brief")
     assert isinstance(pid, int)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tests.scanner.conftest import WrittenRun
 
 SLIDE = "2-run-1"
+IN_IMAGE = "findings in the image"
 
 
 def checks(root: Path) -> set[str]:
@@ -196,12 +198,57 @@ def test_findings_that_are_missing_unranked_or_of_elsewhere_are_found(finished_r
     path = finished_run.folder.slide(SLIDE).findings
     table = pq.read_table(path)
     pq.write_table(table.take([1, 0]), path)
-    assert checks(finished_run.root) == {"findings.parquet"}
+    assert checks(finished_run.root) == {"findings.parquet", IN_IMAGE}
     elsewhere = table.set_column(0, table.schema.field(0), [["9-x", "9-x"]])
     pq.write_table(elsewhere, path)
     assert checks(finished_run.root) == {"findings.parquet"}
     path.unlink()
-    assert checks(finished_run.root) == {"findings.parquet"}
+    assert checks(finished_run.root) == {"findings.parquet", IN_IMAGE}
+
+
+def test_findings_in_the_image_that_differ_or_are_gone_are_found(finished_run: "WrittenRun") -> None:
+    image = finished_run.folder.slide(SLIDE).image
+    chunk = image / "labels" / "findings" / "0" / "c" / "0" / "0"
+    kept = chunk.read_bytes()
+    chunk.write_bytes(imagecodecs.zstd_encode(bytes(2 * 512 * 512)))
+    assert checks(finished_run.root) == {IN_IMAGE}
+    chunk.unlink()
+    assert checks(finished_run.root) == {IN_IMAGE}
+    chunk.write_bytes(kept)
+    assert checks(finished_run.root) == set()
+    stray = image / "labels" / "findings" / "0" / "c" / "0" / "7"
+    stray.write_bytes(kept)
+    assert checks(finished_run.root) == {IN_IMAGE}
+    stray.unlink()
+    own = image / "tables" / "findings" / "table.parquet"
+    pq.write_table(pq.read_table(own).slice(1), own)
+    assert checks(finished_run.root) == {IN_IMAGE}
+    shutil.rmtree(image / "tables")
+    assert checks(finished_run.root) == {IN_IMAGE}
+
+
+def test_a_tile_that_nobody_searched_is_found(finished_run: "WrittenRun") -> None:
+    paths = finished_run.folder.slide(SLIDE)
+    with sqlite3.connect(finished_run.folder.ledger) as database:
+        database.execute("DROP TRIGGER events_remain")
+        database.execute("DELETE FROM events WHERE kind = ? AND key = ?", (str(Kind.DETECTED), "0.1"))
+    assert "answers" in checks(finished_run.root)
+    rewrite_json(paths.report, lambda report: report.update(detector=None))
+    assert "answers" not in checks(finished_run.root)
+
+
+def test_labels_that_no_viewer_opens_are_found(finished_run: "WrittenRun") -> None:
+    described = finished_run.folder.slide(SLIDE).image / "labels" / "findings" / "zarr.json"
+    rewrite_json(described, lambda group: group.update(attributes={}))
+    assert checks(finished_run.root) == {"image"}
+
+
+def test_a_run_of_before_images_held_findings_is_consistent(finished_run: "WrittenRun") -> None:
+    image = finished_run.folder.slide(SLIDE).image
+    for folder in ("labels", "tables"):
+        shutil.rmtree(image / folder)
+    rewrite_json(image / "zarr.json", lambda group: group["attributes"]["rackscan"].pop("findings"))  # type: ignore[index]
+    assert checks(finished_run.root) == set()
 
 
 @pytest.mark.parametrize(
