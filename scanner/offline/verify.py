@@ -17,6 +17,7 @@ from scanner.model.events import Kind
 from scanner.model.report import Outcome
 from scanner.offline.mosaic import MosaicFigures, check_page, figures, views_of
 from scanner.review.mosaic_page import Named, write_mosaic_page
+from scanner.storage.corrections import chain_problems
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
@@ -260,6 +261,10 @@ def _findings(reader: RunReader, slide_id: str) -> Iterator[str]:
         yield "findings.parquet names a tile that was not captured"
 
 
+def _corrections(reader: RunReader, slide_id: str) -> Iterator[str]:
+    yield from chain_problems(reader.paths(slide_id).corrections, slide_id)
+
+
 def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
     report = reader.report(slide_id)
     finished = reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id)
@@ -315,4 +320,5 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "tiles.parquet": _tiles_table,
     "findings.parquet": _findings,
     "report.json": _report,
+    "corrections": _corrections,
 }
