@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from detection.model_card import Statement
-from scanner.offline.train import train
+from scanner.offline.train import How, train
 
 PARTS = {
     "varied": ("--scenes", "1400", "--crowded", "0", "--slides", "0", "--seed", "5"),
@@ -49,7 +49,7 @@ def main() -> int:
     for part, options in PARTS.items():
         if not (images / f"{part}.json").exists():
             subprocess.run([sys.executable, str(maker), str(images), *options, "--part", part], check=True)
-    train(images, work / STATEMENT.name, SEED, say, STEPS, STATEMENT, stops_early=False)
+    train(images, work / STATEMENT.name, How(SEED, STEPS, stops_early=False), say, STATEMENT)
     return 0
 
 
