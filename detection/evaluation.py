@@ -100,7 +100,7 @@ def unasked(boxes: Floats, truth: Floats, unknown: Floats) -> NDArray[np.bool_]:
     centres = (boxes[:, :2] + boxes[:, 2:] / 2)[:, None]
     inside = (centres >= unknown[None, :, :2]) & (centres <= unknown[None, :, :2] + unknown[None, :, 2:])
     free = iou(boxes, truth).max(axis=1, initial=0.0) < SAME_CELL_IOU
-    return np.asarray(inside.all(axis=2).any(axis=1) & free)
+    return np.asarray(np.any(np.all(inside, axis=2), axis=1) & free, dtype=bool)
 
 
 def matched(boxes: Floats, scores: Floats, truth: Floats, least_iou: float = 0.5) -> NDArray[np.bool_]:

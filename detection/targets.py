@@ -35,7 +35,8 @@ class Cells:
     @property
     def unknown(self) -> Floats:
         """(m, 4) the regions of which nobody knows."""
-        return self.boxes[self.labels == IGNORED_LABEL]
+        found: Floats = self.boxes[self.labels == IGNORED_LABEL]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ def target(cells: Cells, size_px: int, radius: float = 1.5) -> Target:
     return Target(heat, regression, labels, weight, asked)
 
 
-def _asked(unknown: Floats, rows: Floats, cols: Floats) -> Floats:
+def _asked(unknown: NDArray[np.floating], rows: NDArray[np.floating], cols: NDArray[np.floating]) -> Floats:
     """0 at the places, in strides, whose middle lies in a region of which nobody knows."""
-    asked = np.ones_like(rows)
+    asked = np.ones(rows.shape, np.float32)
     for x, y, w, h in unknown:
         asked[(cols >= x) & (cols <= x + w) & (rows >= y) & (rows <= y + h)] = 0
     return asked

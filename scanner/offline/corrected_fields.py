@@ -194,10 +194,12 @@ def labels_of(slide: Corrected, found: Floats, shown: Floats) -> tuple[Floats, l
     unknown = np.concatenate([slide.unanswered, found])
     unknown = unknown[iou(unknown, slide.answered).max(axis=1, initial=0.0) < SAME_CELL_IOU]
     middles = slide.named[:, :2] + slide.named[:, 2:] / 2
-    inside = ((middles >= shown[:2]) & (middles < shown[:2] + shown[2:])).all(axis=1)
+    inside = np.asarray(
+        np.all((middles >= shown[:2]) & (middles < shown[:2] + shown[2:]), axis=1), dtype=bool
+    )
     ignored = _within(np.concatenate([unknown, slide.named[~inside]]), shown)
     names = [name for name, here in zip(slide.names, inside, strict=True) if here]
-    return _within(slide.named[inside], shown), names, ignored[(ignored[:, 2:] > 0).all(axis=1)]
+    return _within(slide.named[inside], shown), names, ignored[np.all(ignored[:, 2:] > 0, axis=1)]
 
 
 def _within(boxes: Floats, shown: Floats) -> Floats:

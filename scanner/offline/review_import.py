@@ -78,7 +78,7 @@ class _Properties(BaseModel):
 class _Feature(BaseModel):
     id: str | None = None
     geometry: _Geometry
-    properties: _Properties = _Properties()
+    properties: _Properties | None = None
 
 
 class _Edited(BaseModel):
@@ -202,7 +202,7 @@ def _object(feature: _Feature) -> _Object:
     points = list(_points(feature.geometry.coordinates))
     x, y = min(p[0] for p in points), min(p[1] for p in points)
     w, h = max(p[0] for p in points) - x, max(p[1] for p in points) - y
-    named = feature.properties.classification
+    named = feature.properties.classification if feature.properties else None
     id_ = UUID(feature.id) if feature.id else None
     if not (w > 0 and h > 0):
         raise ValueError(f"object {feature.id} has no area: draw a box around the cell")

@@ -7,6 +7,7 @@ import numpy as np
 
 from detection.package import DetectorPackage
 from scanner.model.events import Kind
+from scanner.pipeline.findings import Columns
 from scanner.storage.hashes import text_hash
 from scanner.storage.ledger import Ledger
 from scanner.storage.ngff import ImageSpec
@@ -48,10 +49,10 @@ def _slide(folder: RunFolder, name: str, seed: int) -> None:
     block[:, :HEIGHT, :WIDTH] = np.moveaxis(picture(seed), -1, 0)
     store.write(0, 0, 0, block)
     x, y, score = (np.array([f[i] for f in FOUND], float) for i in range(3))
-    columns = {
+    columns: Columns = {
         "slide_id": [name] * len(FOUND),
-        "tile": [0] * len(FOUND),
-        "rank": list(range(1, len(FOUND) + 1)),
+        "tile": np.zeros(len(FOUND), np.int32),
+        "rank": np.arange(1, len(FOUND) + 1),
         "class": [f[3] for f in FOUND],
         "score": score,
         "x_px": x - SIDE / 2,
