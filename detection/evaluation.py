@@ -10,6 +10,7 @@ from detection.detections import Floats
 
 Numbers = NDArray[np.float64]
 BOOTSTRAPS = 1000
+SAME_CELL_IOU = 0.3
 FROC_FALSE_PER_MM2 = (1.0, 5.0, 20.0, 60.0)
 
 
@@ -92,6 +93,14 @@ def iou(boxes: Floats, others: Floats) -> Numbers:
     shared = np.clip(high - low, 0, None).prod(axis=-1)
     union = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
     return np.asarray(shared / np.maximum(union, 1e-9))
+
+
+def unasked(boxes: Floats, truth: Floats, unknown: Floats) -> NDArray[np.bool_]:
+    """(m,) which boxes nobody can judge: their centre lies in a region of which nobody knows, and they hit no truth."""
+    centres = (boxes[:, :2] + boxes[:, 2:] / 2)[:, None]
+    inside = (centres >= unknown[None, :, :2]) & (centres <= unknown[None, :, :2] + unknown[None, :, 2:])
+    free = iou(boxes, truth).max(axis=1, initial=0.0) < SAME_CELL_IOU
+    return np.asarray(np.any(np.all(inside, axis=2), axis=1) & free, dtype=bool)
 
 
 def matched(boxes: Floats, scores: Floats, truth: Floats, least_iou: float = 0.5) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ Everything else in the folder is ignored; every fault found is said at once.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ IMAGES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 ASSUMED_UM_PER_PX = 0.5
 MOST_PLACES = 20
 Json = dict[str, Any]
+ScaleOf = Callable[[Path], float | None]
+"""The µm per px of an image file, None where it does not say."""
 
 
 class Kind(StrEnum):
@@ -43,6 +45,7 @@ class Labelled:
         slide: what it was cut from; images of one slide are never split between training and checking.
         um_per_px: its scale; 0 where nobody said.
         group: what it has in common with others, such as a stain or a scanner; empty where nobody said.
+        ignored: (m, 4) boxes in which nobody knows what there is: COCO's ``iscrowd``.
     """
 
     file: Path
@@ -51,6 +54,7 @@ class Labelled:
     slide: str
     um_per_px: float
     group: str = ""
+    ignored: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +96,19 @@ def read_pixels(file: Path) -> Image:
     return np.ascontiguousarray(pixels[:, :, ::-1], dtype=np.uint8)
 
 
-def read_data(path: Path, further: Callable[[DataSet], list[str]] | None = None) -> DataSet:
+def unsaid(file: Path) -> None:
+    """No image says its scale."""
+
+
+def read_data(
+    path: Path, further: Callable[[DataSet], list[str]] | None = None, scale_of: ScaleOf = unsaid
+) -> DataSet:
     """Whatever labelled data a folder holds: COCO first, then GeoJSON, then folders of crops.
 
     Args:
         path: the folder.
         further: says what else is wrong with the data, so that all problems are told at once.
+        scale_of: gives the scale of fields whose labels do not say it.
 
     Raises:
         DataError: no such folder, nothing labelled in it, an empty class, boxes outside their image, lost images.
@@ -116,6 +127,7 @@ def read_data(path: Path, further: Callable[[DataSet], list[str]] | None = None)
         raise DataError(
             str(path), ["no labelled image: CLASS/*.png, a COCO .json, or X.geojson beside X.tif"]
         )
+    found = _with_scales(found, scale_of)
     problems += further(found) if further else []
     if problems:
         raise DataError(str(path), problems)
@@ -123,6 +135,16 @@ def read_data(path: Path, further: Callable[[DataSet], list[str]] | None = None)
 
 
 Read = tuple[DataSet, list[str]]
+
+
+def _with_scales(data: DataSet, scale_of: ScaleOf) -> DataSet:
+    if data.kind is Kind.CROPS:
+        return data
+    scaled = (
+        image if image.um_per_px > 0 else replace(image, um_per_px=scale_of(image.file) or 0.0)
+        for image in data.images
+    )
+    return replace(data, images=tuple(scaled))
 
 
 def _from_crops(path: Path) -> Read:
@@ -216,13 +238,15 @@ def _from_coco(path: Path, files: Sequence[tuple[Path, Json]]) -> Read:
         for entry in body["images"]:
             own = boxes_of.get(entry["id"], [])
             problems += _unlisted(entry, own, label_of)
-            labels = [label_of.get(annotation["category_id"], 0) for annotation in own]
-            boxes = np.array([annotation["bbox"] for annotation in own], np.float32).reshape(-1, 4)
+            named = [annotation for annotation in own if not annotation.get("iscrowd")]
+            labels = [label_of.get(annotation["category_id"], 0) for annotation in named]
+            boxes, every = _bboxes(named), _bboxes(own)
+            ignored = _bboxes([annotation for annotation in own if annotation.get("iscrowd")])
             met |= set(labels)
             place = _coco_place(file, entry["file_name"])
-            problems += _checked(entry["file_name"], place, boxes)
+            problems += _checked(entry["file_name"], place, every)
             if place is not None:
-                images.append(_coco_image(place, entry, boxes, labels, scale))
+                images.append(replace(_coco_image(place, entry, boxes, labels, scale), ignored=ignored))
     return DataSet(path, Kind.FIELDS, classes, tuple(images)), problems + _empty_classes(classes, met)
 
 
@@ -243,6 +267,10 @@ def _boxes_of(file: Path, body: Json) -> tuple[dict[Any, list[Json]], list[str]]
         (lost, "are of no listed image"),
     )
     return boxes_of, [f"{file.name}: {n} annotations {what}" for n, what in said if n]
+
+
+def _bboxes(annotations: Sequence[Json]) -> Floats:
+    return np.array([annotation["bbox"] for annotation in annotations], np.float32).reshape(-1, 4)
 
 
 def _unlisted(entry: Json, annotations: Sequence[Json], label_of: dict[Any, int]) -> list[str]:

@@ -16,9 +16,19 @@ from detection.detections import Floats, Image
 from detection.errors import DataError
 from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
-from detection.labelled import DataSet, Kind, Labelled, read_data, read_pixels
+from detection.labelled import (
+    ASSUMED_UM_PER_PX,
+    DataSet,
+    Kind,
+    Labelled,
+    ScaleOf,
+    read_data,
+    read_pixels,
+    unsaid,
+)
 from detection.learn_crops import with_crops
-from detection.learn_twice import weighed, with_second_look
+from detection.learn_on import second_of, with_classes
+from detection.learn_twice import LEAST_HITS, weighed, with_second_look
 from detection.model_card import Statement, model_card
 from detection.package import (
     SECOND_PREFIX,
@@ -43,13 +53,18 @@ SECOND_RATE = 2 / 3
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """A package on disk and how it did on held-out images, with the command that made it."""
+    """A package on disk and how it did on held-out images, with the command that made it.
+
+    ``assumed`` is the µm per px of the ``unscaled`` fields that do not say theirs.
+    """
 
     package: DetectorPackage
     assessment: Assessment
     command: str
     training_images: int
     held_out_images: int
+    unscaled: int = 0
+    assumed: float = ASSUMED_UM_PER_PX
 
 
 def train_package(
@@ -59,16 +74,20 @@ def train_package(
     statement: Statement,
     progress: Progress,
     start: DetectorPackage | None = None,
+    scale_of: ScaleOf = unsaid,
 ) -> Learnt:
     """Train on the images of a folder, from random weights or going on from those of ``start``.
 
     A detector of crops always goes on from one, the shipped one unless said. Its figures are those of the same training
-    without the held-out crops; then it learns from all of them, for a few hundred are few.
+    without the held-out crops; then it learns from all of them, for a few hundred are few. ``scale_of`` gives the µm
+    per px of an image file whose labels do not say it.
 
     Raises:
         DataError: where the folder's labels are not in order, or images too coarse.
     """
-    data = read_data(data_path, lambda read: too_coarse(read, settings.spacing_um_px))
+    data = read_data(data_path, lambda read: too_coarse(read, settings.spacing_um_px), scale_of)
+    if settings.keeps_classes and start is not None:
+        data = with_classes(data, start.classes)
     kept, held = split(data, settings)
     examples, rest = (
         [read_example(image, data.kind, settings, data.um_per_px) for image in images]
@@ -84,7 +103,8 @@ def train_package(
         else:
             weights = _first_look(start, data)
         trained = Trained(_config(data, settings, statement, start), weights)
-        trained = _calibrated(trained, data, held, test_image, progress)
+        kept_as_it_was = start if settings.keeps_classes else None
+        trained = _calibrated(trained, data, held, test_image, kept_as_it_was, progress)
         trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
@@ -92,7 +112,9 @@ def train_package(
         trained = _taught_by_crops(data, [*examples, *rest], statement, start, progress)
     card = model_card(trained.config, data.counts(), assessment.figures, statement.command)
     package = write_package(trained, test_image, card, out)
-    return Learnt(package, assessment, statement.command, len(kept), len(held))
+    unscaled = [image for image in data.images if data.kind is Kind.FIELDS and not image.um_per_px]
+    sizes = len(kept), len(held), len(unscaled)
+    return Learnt(package, assessment, statement.command, *sizes, data.um_per_px)
 
 
 def _first_look(start: DetectorPackage, data: DataSet) -> dict[str, Floats]:
@@ -169,17 +191,21 @@ def _self_test_image(images: Sequence[Labelled], data: DataSet, settings: TrainS
 
 
 def _calibrated(
-    trained: Trained, data: DataSet, held: Sequence[Labelled], image: Image, progress: Progress
+    trained: Trained,
+    data: DataSet,
+    held: Sequence[Labelled],
+    image: Image,
+    before: DetectorPackage | None,
+    progress: Progress,
 ) -> Trained:
-    """With P(abnormal) fitted to how often held-out detections are abnormal cells."""
+    """With P(abnormal) fitted to how often held-out detections are abnormal cells; ``before``'s where these are few."""
     wanted = indices(data.classes, Role.ABNORMAL)
-    if not held or not wanted:
-        return trained
-    raw, truth = _abnormal_hits(look(trained.opened(image), data, held, progress), wanted)
-    if truth.all() or not truth.any():
-        return trained
-    slope, offset = platt(raw, truth)
-    calibration = Calibration(slope=slope, offset=offset)
+    calibration = before.config.rackscan.calibration if before else Calibration()
+    if held and wanted:
+        raw, truth = _abnormal_hits(look(trained.opened(image), data, held, progress), wanted)
+        if min(truth.sum(), (~truth).sum()) >= (LEAST_HITS if before else 1):
+            slope, offset = platt(raw, truth)
+            calibration = Calibration(slope=slope, offset=offset)
     extension = trained.config.rackscan.model_copy(update={"calibration": calibration})
     return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
 
@@ -197,16 +223,32 @@ def _looking_twice(
     names = tuple(entry.name for entry in data.classes)
     again = SecondLook(class_names=names, floor=settings.second_floor)
     known = {} if start is None else second_weights(start.weights)
+    before = None if start is None else second_of(start, data.classes)
     if not settings.second_steps:
-        before = None if start is None else start.config.rackscan.second_look
-        if before is None or before.class_names != names:
+        if before is None:
             return trained
-        again = before.model_copy(update={"floor": settings.second_floor})
-        return weighed(trained, again, known, held, progress)
+        if before[0].taught_by_crops:
+            return _carrying(trained, *before)
+        again = before[0].model_copy(update={"floor": settings.second_floor})
+        return weighed(trained, again, before[1], held, progress)
     if len(names) < 2 or not indices(data.classes, Role.ABNORMAL):
         return trained
+    known = {name: values for name, values in known.items() if not name.startswith("head.")}
+    if settings.keeps_classes and start is not None:
+        if before is None:
+            return trained
+        again, known = before
+        if again.taught_by_crops:
+            return _carrying(trained, again, known)
     how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
+
+
+def _carrying(trained: Trained, look: SecondLook, weights: dict[str, Floats]) -> Trained:
+    """With a second look that is not trained further."""
+    extension = trained.config.rackscan.model_copy(update={"second_look": look})
+    together = trained.weights | {SECOND_PREFIX + name: values for name, values in weights.items()}
+    return Trained(trained.config.model_copy(update={"rackscan": extension}), together)
 
 
 def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:

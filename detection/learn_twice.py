@@ -9,7 +9,7 @@ from detection.calibrating import of_two_looks
 from detection.classes import Role, indices
 from detection.descent import Progress
 from detection.detections import Detections, Floats, Image
-from detection.evaluation import matched
+from detection.evaluation import matched, unasked
 from detection.package import SECOND_PREFIX, Calibration, Extension, SecondCalibration, SecondLook
 from detection.second_training import PatchSampler, SecondSettings, fit_second, suspects
 from detection.training import Example
@@ -69,13 +69,14 @@ def _found(trained: Trained, examples: Sequence[Example], progress: Progress, wh
 def _weighed(
     once: Trained, twice: Trained, held: Sequence[Example], look: SecondLook, progress: Progress
 ) -> SecondCalibration:
-    """The weights of both looks from held-out images; the prior's where they hold too few abnormal cells."""
+    """The weights of both looks from held-out images; as ``look`` has them where these hold too few abnormal cells."""
     abnormal = indices(once.config.rackscan.classes, Role.ABNORMAL)
     first = _found(once, held, progress, "weighing the first look")
     second = _found(twice, held, progress, "weighing the second look")
     rows: list[tuple[float, float, bool]] = []
-    for one, two, example in zip(first, second, held, strict=True):
+    for one, all_two, example in zip(first, second, held, strict=True):
         truth = example.cells.boxes[np.isin(example.cells.labels, abnormal)]
+        two = all_two.take(~unasked(all_two.boxes, example.cells.named.boxes, example.cells.unknown))
         hit = matched(two.boxes, two.abnormal, truth, HIT_IOU)
         before = {box.tobytes(): float(chance) for box, chance in zip(one.boxes, one.abnormal, strict=True)}
         rows += [
@@ -85,7 +86,7 @@ def _weighed(
         ]
     truth_of = np.array([true for _, _, true in rows], bool)
     if min(truth_of.sum(), (~truth_of).sum()) < LEAST_HITS:
-        return SecondCalibration()
+        return look.calibration
     return of_two_looks(np.array([r[0] for r in rows]), np.array([r[1] for r in rows]), truth_of)
 
 

@@ -15,12 +15,11 @@ from torch import Tensor
 from detection.architectures import CropNet, device_here
 from detection.descent import Progress, descend
 from detection.detections import Detections, Floats
-from detection.evaluation import iou
+from detection.evaluation import SAME_CELL_IOU, iou, unasked
 from detection.package import SecondLook
 from detection.targets import WIDE, Cells, cut, seen
 from detection.training import Example
 
-SAME_CELL_IOU = 0.3
 NOTHING = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 
@@ -53,7 +52,7 @@ class Suspects:
 def suspects(
     found: Sequence[Detections], examples: Sequence[Example], classes: int, floor: float
 ) -> Suspects:
-    """Every labelled cell, and every detection at or over ``floor`` that is none.
+    """Every labelled cell, and every detection at or over ``floor`` that is none as far as anybody knows.
 
     Args:
         found: the first look's answers on the examples' images, uncalibrated.
@@ -63,12 +62,13 @@ def suspects(
     """
     owners, centres, labels = [], [], []
     for index, (answer, example) in enumerate(zip(found, examples, strict=True)):
-        false = answer.take(answer.abnormal >= floor)
-        overlap = iou(false.boxes, example.cells.boxes)
-        missed = false.boxes[overlap.max(axis=1, initial=0.0) < SAME_CELL_IOU]
-        boxes = np.concatenate([example.cells.boxes, missed]).astype(np.float64)
+        cells, false = example.cells.named, answer.take(answer.abnormal >= floor)
+        overlap = iou(false.boxes, cells.boxes)
+        wrong = overlap.max(axis=1, initial=0.0) < SAME_CELL_IOU
+        missed = false.boxes[wrong & ~unasked(false.boxes, cells.boxes, example.cells.unknown)]
+        boxes = np.concatenate([cells.boxes, missed]).astype(np.float64)
         centres.append(boxes[:, :2] + boxes[:, 2:] / 2)
-        labels.append(np.concatenate([example.cells.labels, np.full(len(missed), classes)]))
+        labels.append(np.concatenate([cells.labels, np.full(len(missed), classes)]))
         owners.append(np.full(len(boxes), index))
     return Suspects(np.concatenate(owners), np.concatenate(centres), np.concatenate(labels).astype(np.int64))
 
@@ -133,7 +133,7 @@ def fit_second(
     fresh = network.state_dict()
     known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
     taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
-    network.load_state_dict(fresh | {n: v for n, v in taken.items() if not n.startswith("head.")})
+    network.load_state_dict(fresh | taken)
 
     def next_loss(network: torch.nn.Module) -> Tensor:
         densities, labels = sampler.batch()

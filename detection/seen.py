@@ -14,7 +14,7 @@ from detection.decoding import softmax
 from detection.detections import Detections, Floats, Image
 from detection.detector import Detector, Scale
 from detection.errors import DataError, ImageRefused
-from detection.evaluation import Numbers
+from detection.evaluation import Numbers, unasked
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.onnx_detector import OnnxDetector
 
@@ -113,6 +113,8 @@ def look(
 ) -> list[Seen]:
     """The detector's answers on fields, boxes clipped to the image like the labelled ones.
 
+    An answer in a region of which nobody knows is neither right nor wrong, and left out.
+
     Raises:
         DataError: where the data have classes that the package does not know.
         ImageRefused: where a field is too coarse, perhaps only under the strain.
@@ -127,6 +129,7 @@ def look(
         labels = to_package[entry.labels]
         looks = appearance(image)
         clipped = _clipped(found, image)
+        clipped = clipped.take(~unasked(clipped.boxes, entry.boxes, entry.ignored))
         seen.append(Seen(entry.file, entry.slide, entry.group, clipped, entry.boxes, labels, area, looks))
         progress(number + 1, len(images), _what(strain))
     return seen

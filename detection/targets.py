@@ -18,10 +18,25 @@ IGNORED_LABEL = -1
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Labelled boxes in an image: (m, 4) float32 x, y, w, h px and (m,) class indices."""
+    """Labelled boxes in an image: (m, 4) float32 x, y, w, h px and (m,) class indices.
+
+    A box with label -1 is a region of which nobody knows what is in it: neither cell nor background is asked for there.
+    """
 
     boxes: Floats
     labels: NDArray[np.int64]
+
+    @property
+    def named(self) -> "Cells":
+        """Those that have a class."""
+        known = self.labels != IGNORED_LABEL
+        return Cells(self.boxes[known], self.labels[known])
+
+    @property
+    def unknown(self) -> Floats:
+        """(m, 4) the regions of which nobody knows."""
+        found: Floats = self.boxes[self.labels == IGNORED_LABEL]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +48,14 @@ class Target:
         regression: (4, h/8, w/8) centre offset x, y and log width, height in strides.
         labels: int64 class, -1 where no class and no box is asked for.
         weight: how much a place counts for class and box, 0..1.
+        asked: 1 where the object map counts, 0 where nobody knows.
     """
 
     heat: Floats
     regression: Floats
     labels: NDArray[np.int64]
     weight: Floats
+    asked: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,9 @@ def target(cells: Cells, size_px: int, radius: float = 1.5) -> Target:
     regression = np.zeros((4, n, n), np.float32)
     labels = np.full((n, n), IGNORED_LABEL, np.int64)
     rows, cols = np.mgrid[0:n, 0:n].astype(np.float32) + np.float32(0.5)
-    for box, label in zip(cells.boxes / STRIDE_PX, cells.labels, strict=True):
+    asked = _asked(cells.unknown / STRIDE_PX, rows, cols)
+    named = cells.named
+    for box, label in zip(named.boxes / STRIDE_PX, named.labels, strict=True):
         x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
         if not (0 <= x < n and 0 <= y < n):
             continue
@@ -81,10 +100,19 @@ def target(cells: Cells, size_px: int, radius: float = 1.5) -> Target:
         heat[part] = np.maximum(heat[part], blob)
         weight[part] = np.where(nearest, blob, weight[part])
         labels[part] = np.where(nearest, label, labels[part])
+        asked[part] = np.where(nearest, 1, asked[part])
         size = np.log(np.maximum(box[2:], 0.2))
         wanted = np.stack([dx, dy, np.full_like(dx, size[0]), np.full_like(dx, size[1])])
         regression[:, part[0], part[1]] = np.where(nearest, wanted, regression[:, part[0], part[1]])
-    return Target(heat, regression, labels, weight)
+    return Target(heat, regression, labels, weight, asked)
+
+
+def _asked(unknown: NDArray[np.floating], rows: NDArray[np.floating], cols: NDArray[np.floating]) -> Floats:
+    """0 at the places, in strides, whose middle lies in a region of which nobody knows."""
+    asked = np.ones(rows.shape, np.float32)
+    for x, y, w, h in unknown:
+        asked[(cols >= x) & (cols <= x + w) & (rows >= y) & (rows <= y + h)] = 0
+    return asked
 
 
 def cut(

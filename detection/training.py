@@ -43,6 +43,8 @@ class TrainSettings(BaseModel):
     """First-look P(abnormal), uncalibrated, from which a candidate is looked at again."""
     stops_early: bool = True
     """Keep what did best on the held-out images; else learn to the end."""
+    keeps_classes: bool = False
+    """Going on from a package, also keep its classes of which the data have no example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,9 @@ def read_example(labelled: Labelled, kind: Kind, settings: TrainSettings, um_per
     if kind is Kind.CROPS:
         return Example(image, Cells(centre_box(image), labelled.labels), white_level(image), zoom_of(image))
     scale = labelled.um_per_px or um_per_px
-    return Example(
-        image, Cells(labelled.boxes, labelled.labels), white_level(image), scale / settings.spacing_um_px
-    )
+    boxes = np.concatenate([labelled.boxes, labelled.ignored])
+    labels = np.concatenate([labelled.labels, np.full(len(labelled.ignored), IGNORED_LABEL)])
+    return Example(image, Cells(boxes, labels), white_level(image), scale / settings.spacing_um_px)
 
 
 class Sampler:
@@ -93,6 +95,8 @@ class Sampler:
         self._by_class: dict[int, list[tuple[int, int]]] = {}
         for index, example in enumerate(examples):
             for place, label in enumerate(example.cells.labels):
+                if label == IGNORED_LABEL:
+                    continue
                 self._by_class.setdefault(int(label), []).append((index, place))
         self._labels = sorted(self._by_class)
 
@@ -108,7 +112,7 @@ class Sampler:
         return seen(patch, example.white, self._how, self._rng), target(cells, size)
 
     def _centre(self) -> tuple[Example, tuple[float, float]]:
-        if self._rng.random() < 0.5:
+        if self._rng.random() < 0.5 and self._labels:
             choices = self._by_class[self._labels[int(self._rng.integers(len(self._labels)))]]
             index, place = choices[int(self._rng.integers(len(choices)))]
             box = self._examples[index].cells.boxes[place]
@@ -129,6 +133,7 @@ def loss(maps: Tensor, targets: Sequence[Target], class_weights: Tensor) -> Tens
     weight = torch.from_numpy(np.stack([t.weight for t in targets])).to(maps.device)
     labels = torch.from_numpy(np.stack([t.labels for t in targets])).to(maps.device)
     wanted = torch.from_numpy(np.stack([t.regression for t in targets])).to(maps.device)
+    asked = torch.from_numpy(np.stack([t.asked for t in targets])).to(maps.device)
     box = ((maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted).abs() * weight[:, None]).sum() / weight.sum().clamp(
         min=1.0
     )
@@ -136,20 +141,20 @@ def loss(maps: Tensor, targets: Sequence[Target], class_weights: Tensor) -> Tens
         maps[:, OUTPUTS_BEFORE_CLASSES:], labels, class_weights, ignore_index=IGNORED_LABEL, reduction="none"
     )
     named = (entropy * weight).sum() / weight.sum().clamp(min=1.0)
-    return _focal(maps[:, 0], heat) + 0.5 * box + named
+    return _focal(maps[:, 0], heat, asked) + 0.5 * box + named
 
 
-def _focal(logits: Tensor, heat: Tensor) -> Tensor:
+def _focal(logits: Tensor, heat: Tensor, asked: Tensor) -> Tensor:
     yes = (heat > 0.999).float()
     chance = torch.sigmoid(logits)
     hit = -((1 - chance) ** 2) * torch.nn.functional.logsigmoid(logits) * yes
     miss = -((1 - heat) ** 4) * chance**2 * torch.nn.functional.logsigmoid(-logits) * (1 - yes)
-    return (hit + miss).sum() / yes.sum().clamp(min=1.0)
+    return (hit + miss * asked).sum() / yes.sum().clamp(min=1.0)
 
 
 def class_weights(examples: Sequence[Example], classes: Sequence[CellClass]) -> NDArray[np.float32]:
     """(k,) one over the root of each class's frequency, mean 1: rare classes count, without drowning the rest."""
-    labels = np.concatenate([example.cells.labels for example in examples])
+    labels = np.concatenate([example.cells.named.labels for example in examples])
     counts = np.bincount(labels, minlength=len(classes)).astype(float)
     weights = 1 / np.sqrt(np.maximum(counts, 1.0))
     return np.asarray(weights / weights.mean(), dtype=np.float32)
@@ -201,7 +206,7 @@ def fit(
         return loss(network(given), batch[1], weights)
 
     watch = None
-    if any(len(example.cells.labels) for example in held):
+    if any(len(example.cells.named.labels) for example in held):
         others = Sampler(held, settings, WIDE)
         batches = [others.batch() for _ in range(HELD_BATCHES)]
         watch = Watch(lambda network: torch.stack([judged(network, batch) for batch in batches]).mean())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection.model_card import Statement
-from scanner.offline.train import train
+from scanner.offline.train import How, train
 
 SLIDES_WITH_MANY = ("--most-abnormal", "300", "--fields", "24", "--beside", "0")
 MANY_COARSE = (*SLIDES_WITH_MANY, "--coarse")
@@ -91,8 +91,8 @@ def main() -> int:
                     [sys.executable, str(maker), str(images), *options, "--part", part], check=True
                 )
         if not package.exists():
-            further = {"stops_early": False, "second_steps": stage.second_steps}
-            train(images, package, seed, say, stage.steps, STATEMENT, start, further)
+            how = How(seed, stage.steps, start, stops_early=False, second_steps=stage.second_steps)
+            train(images, package, how, say, STATEMENT)
         start = package
     return 0
 

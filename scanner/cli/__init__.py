@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from scanner.cli import cells, images, rigs, scans
+from scanner.cli import cells, images, review, rigs, scans
 from scanner.cli.shared import say
 from scanner.errors import BadInput, RackscanError
 from scanner.model.extras import missing_extra
@@ -27,6 +27,7 @@ for part in (scans, images, cells):
     app.add_typer(part.app)
 app.add_typer(rigs.app, name="profile")
 app.add_typer(cells.detector_app, name="detector")
+app.add_typer(review.app, name="review")
 
 
 def main() -> None:

@@ -87,16 +87,40 @@ def _look_back(asked: "Asked", as_json: bool) -> NoReturn:
     raise typer.Exit(1 if summary.discordant else 0)
 
 
-@app.command(epilog="Example: rackscan train --data crops --out my-detector")
+@app.command(
+    epilog="Examples: rackscan train --data crops --out my-detector\n\n"
+    "rackscan train --data runs --start my-detector --out my-next-detector"
+)
 def train(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Class folders, COCO boxes or QuPath GeoJSON.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Class folders, COCO boxes, QuPath GeoJSON; or runs with corrections."
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="PACKAGE", help="The detector package to write.")],
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKAGE", help="Go on from it; of corrections: from the one that made the findings."
+        ),
+    ] = None,
+    um_per_px: UmPerPx = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="How long it learns; default: 2,400, from corrections 400."),
+    ] = None,
 ) -> None:
     """Train a detector package (needs the extra `torch`)."""
+    from scanner.offline.train import How
     from scanner.offline.train import train as train_detector
 
-    train_detector(data, out, seed=seed, progress=told)
+    how = How(seed=seed, steps=steps, start=start, um_per_px=um_per_px)
+    result = train_detector(data, out, how, told)
+    for note in result.notes:
+        say(note)
+    say(f"learnt from {result.training_images} images, {result.held_out_images} more held out by slide")
     say(f"written to {out}")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scanner.cli.shared import (
+    By,
     Detector,
     Json,
     Region,
@@ -158,12 +159,12 @@ def points(run_dir: RunDir) -> None:
     typer.echo(text, nl=False)
 
 
-@app.command(epilog="Example: rackscan view runs/first")
-def view(run_dir: RunDir) -> None:
-    """Napari on a finished or a running scan (needs the extra `view`)."""
+@app.command(epilog="Example: rackscan view runs/first --by AB")
+def view(run_dir: RunDir, by: By = None) -> None:
+    """Napari on a finished or a running scan, to look and to correct (needs the extra `view`)."""
     from scanner.review.napari_viewer import view as open_viewer
 
-    open_viewer(run_dir)
+    open_viewer(run_dir, by)
 
 
 def needs_a_person(result: "RunResult") -> bool:

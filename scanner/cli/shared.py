@@ -25,6 +25,9 @@ def positive(value: float | None) -> float | None:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder.")]
 ProfileFile = Annotated[Path, typer.Argument(metavar="PROFILE", help="A rig's YAML.")]
+By = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Who answers, a short name; default: your account's.")
+]
 Region = Annotated[
     str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle: mm from the glass's top left.")
 ]

@@ -26,16 +26,21 @@ def feature_collection(findings: Findings, slide_id: str) -> dict[str, Json]:
 
     Ids depend on slide and rank only.
     """
-    first_id = uuid.uuid5(NAMESPACE, slide_id).int & ~0xFFFFFFFF
     return {
         "type": "FeatureCollection",
-        "features": [_feature(findings, index, first_id) for index in range(min(MOST, len(findings)))],
+        "features": [_feature(findings, index, slide_id) for index in range(min(MOST, len(findings)))],
     }
 
 
 def colour_of(name: str) -> list[int]:
     """Red, green, blue, 0..255, of a class."""
     return list(COLOURS.get(name, OTHER))
+
+
+def object_id(slide_id: str, rank: int) -> uuid.UUID:
+    """The id of the finding of a rank, also of one beyond the 2,000 that are written."""
+    first = uuid.uuid5(NAMESPACE, slide_id).int & ~0xFFFFFFFF
+    return uuid.UUID(int=first + rank - 1)
 
 
 def write_geojson(path: Path, findings: Findings, slide_id: str, then: str = RESUME) -> None:
@@ -48,14 +53,14 @@ def write_geojson(path: Path, findings: Findings, slide_id: str, then: str = RES
     write_atomic(path, text, then)
 
 
-def _feature(findings: Findings, index: int, first_id: int) -> dict[str, Json]:
+def _feature(findings: Findings, index: int, slide_id: str) -> dict[str, Json]:
     x, y, w, h = (float(value) for value in findings.boxes_px[index])
     corners: list[Json] = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]
     name = findings.classes[index]
     classification: dict[str, Json] = {"name": name, "color": [*colour_of(name)]}
     return {
         "type": "Feature",
-        "id": str(uuid.UUID(int=first_id + index)),
+        "id": str(object_id(slide_id, index + 1)),
         "geometry": {"type": "Polygon", "coordinates": [corners]},
         "properties": {
             "objectType": "detection",

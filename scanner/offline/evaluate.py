@@ -13,6 +13,7 @@ from detection.slide_level import Rule
 from scanner.errors import BadInput, Problem
 from scanner.offline.evaluate_page import write_evaluation_page
 from scanner.offline.focus_page import check_place
+from scanner.storage.images import stated_scale
 
 Progress = Callable[[int, int, str], None]
 
@@ -66,6 +67,7 @@ def evaluate(
                 *unknown_classes(read, detector.package.classes),
                 *too_coarse(read, detector.package.config.spacing_um_px),
             ],
+            stated_scale,
         )
         assessment = assess(detector, labelled, labelled.images, progress or _silent, question)
     except PackageError as error:

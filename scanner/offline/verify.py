@@ -21,6 +21,7 @@ from scanner.offline.verify_findings import answers, image_findings
 from scanner.pipeline.second_reader import SecondReader
 from scanner.review.mosaic_page import Named, write_mosaic_page
 from scanner.review.mosaic_view import run_profile
+from scanner.storage.corrections import chain_problems
 from scanner.storage.facts import BlockFact, PlacedFact, plan_key, tile_from_body
 from scanner.storage.hashes import file_hash, text_hash
 from scanner.storage.ngff import SHARD_PX
@@ -266,6 +267,10 @@ def _findings(reader: RunReader, slide_id: str) -> Iterator[str]:
         yield "findings.parquet names a tile that was not captured"
 
 
+def _corrections(reader: RunReader, slide_id: str) -> Iterator[str]:
+    yield from chain_problems(reader.paths(slide_id).corrections, slide_id)
+
+
 def _report(reader: RunReader, slide_id: str) -> Iterator[str]:
     report = reader.report(slide_id)
     finished = reader.ledger.latest(Kind.SLIDE_FINISHED, slide_id)
@@ -333,4 +338,5 @@ _SLIDE_CHECKS: dict[str, SlideCheck] = {
     "findings in the image": image_findings,
     "cells": cells_problems,
     "report.json": _report,
+    "corrections": _corrections,
 }

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanner.errors import DamagedRun
+from scanner.model.correction import Correction
 from scanner.model.events import Kind
 from scanner.model.report import FocusPointFact, Outcome
 from scanner.review.growing import GrowingStore
@@ -25,7 +26,9 @@ from scanner.storage.reader import RunReader
 Index = int | slice
 Floats = NDArray[np.float64]
 LEAST_POINT_UM = 12.0
+CORRECTED_UM = 30.0
 RED = (0.89, 0.14, 0.1)
+GREEN = (0.1, 0.75, 0.2, 1.0)
 FOCUS_COLOURS = {"found": (0.1, 0.45, 0.9), "no-sample": (0.6, 0.6, 0.6)}
 
 
@@ -247,6 +250,17 @@ def focus_layer(points: Sequence[FocusPointFact]) -> FocusLayer:
             "sigma_um": np.array([unknown if p.sigma_um is None else p.sigma_um for p in points], float),
             "state": np.array([p.state for p in points], dtype=object),
         },
+    )
+
+
+def correction_layer(said: Sequence[Correction]) -> PointLayer:
+    """What people said of cells, green: the class or ``no cell`` beside each."""
+    um = [(c.y_um, c.x_um) for c in said]
+    return PointLayer(
+        np.array(um, float).reshape(-1, 2),
+        np.full(len(said), CORRECTED_UM),
+        np.tile(np.array([GREEN]), (len(said), 1)),
+        {"said": np.array([c.name or "no cell" for c in said], dtype=object)},
     )
 
 

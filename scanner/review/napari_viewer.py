@@ -1,10 +1,13 @@
-"""How does a person look at a finished or a running scan? The only door to napari.
+"""How does a person look at a finished or a running scan, and correct it? The only door to napari.
 
-It reads the run folder from a process of its own and writes nothing: it can crash without the scan noticing.
+It reads the run folder from a process of its own and writes nothing but corrections, each at once: it can crash
+without the scan noticing.
 """
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import napari
@@ -12,8 +15,20 @@ import numpy as np
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QLabel, QListWidget, QPushButton, QVBoxLayout, QWidget
 
+from scanner.errors import RackscanError
+from scanner.model.correction import Correction, Said, Via
+from scanner.review.correcting import Desk, reviewer
+from scanner.review.correction_panel import CLASS_KEYS, CorrectionPanel, Word
 from scanner.review.focus_points import points_in_mm
-from scanner.review.layers import ImageLayer, PointLayer, SlideLayers, slide_layers, slide_name, slide_state
+from scanner.review.layers import (
+    ImageLayer,
+    PointLayer,
+    SlideLayers,
+    correction_layer,
+    slide_layers,
+    slide_name,
+    slide_state,
+)
 from scanner.storage.reader import RunReader
 
 REFRESH_MS = 1000
@@ -23,16 +38,28 @@ MOST_LISTED = 500
 CLOSE_UP_UM = 160.0
 FOCUS = "focus points"
 FOCUS_POINT_UM = 120.0
+CORRECTIONS = "corrections"
 KEYS = "N next finding · B the one before · click a slide or a finding to go there"
 
 
 class RunView:
     """A viewer of one run: the rack and the findings beside the slide that is shown."""
 
-    def __init__(self, viewer: napari.Viewer, reader: RunReader) -> None:
-        """Dock the lists, show the slide that is being scanned, else the first one with an image."""
+    def __init__(self, viewer: napari.Viewer, reader: RunReader, by: str | None = None) -> None:
+        """Dock the lists, show the slide that is being scanned, else the first one with an image.
+
+        ``by`` is the short name of who corrects, by default the account's.
+
+        Raises:
+            BadInput: ``by`` is more than a short name.
+        """
         self.viewer = viewer
         self.reader = reader
+        self.by = reviewer(by)
+        self.desk: Desk | None = None
+        self._new_cell: tuple[float, float] | None = None
+        self._words = self._all_words()
+        self.panel = CorrectionPanel(self._words)
         self.shown: SlideLayers | None = None
         self.finding = -1
         self._state: tuple[int, ...] = ()
@@ -41,6 +68,7 @@ class RunView:
         self.copy = QPushButton("Copy focus points")
         panel = _panel(self.rack, self.found, self.copy)
         viewer.window.add_dock_widget(panel, name="Rack and findings", area="right")
+        viewer.window.add_dock_widget(self.panel, name="What is it?", area="right")
         viewer.canvas.overlays.scale_bar.visible = True
         self._list_slides()
         self.rack.currentRowChanged.connect(self._choose)
@@ -48,6 +76,7 @@ class RunView:
         self.copy.clicked.connect(self.copy_focus_points)
         viewer.bind_key("n", lambda _: self.step(1), overwrite=True)
         viewer.bind_key("b", lambda _: self.step(-1), overwrite=True)
+        self._bind(viewer)
         self.rack.setCurrentRow(self._first())
         self.timer = QTimer()
         self.timer.timeout.connect(self.refresh)
@@ -56,7 +85,7 @@ class RunView:
     def show(self, slide_id: str) -> None:
         """Replace what is shown by another slide."""
         self.viewer.layers.clear()
-        self.shown, self.finding, self._state = None, -1, ()
+        self.shown, self.finding, self._state, self.desk, self._new_cell = None, -1, (), None, None
         self._fill(slide_id)
         self.viewer.reset_view()
 
@@ -84,9 +113,37 @@ class RunView:
         """Centre a finding (0 is the highest score), close enough to see the cell."""
         if self.shown is None or not 0 <= index < len(self.shown.findings.places_um):
             return
-        self.finding = index
+        self.finding, self._new_cell = index, None
         self.viewer.scene.camera.center = tuple(self.shown.findings.places_um[index])
         self.viewer.scene.camera.zoom = min(self.viewer.canvas.size) / CLOSE_UP_UM
+
+    def name(self, name: str) -> None:
+        """Say the class of the cell that was pointed at, else of the finding in the middle; saved at once."""
+        if self.desk is not None and self._new_cell is not None:
+            y, x = self._new_cell
+            self._say(lambda desk: desk.add(x, y, name))
+            self._new_cell = None
+        else:
+            self._of_finding(lambda desk: desk.name(desk.found[self.finding], name))
+
+    def confirm(self) -> None:
+        """Say that the finding is what it was found to be."""
+        self._of_finding(lambda desk: desk.name(desk.found[self.finding], desk.found[self.finding].name))
+
+    def reject(self) -> None:
+        """Say that the finding is no cell."""
+        self._of_finding(lambda desk: desk.reject(desk.found[self.finding]))
+
+    def undo(self) -> None:
+        """Take back what was said last of this slide."""
+        self._new_cell = None
+        self._say(lambda desk: desk.undo())
+
+    def point_at_cell(self) -> None:
+        """A cell that was missed lies under the mouse: the next class names it."""
+        y, x = (float(value) for value in self.viewer.cursor.position[-2:])
+        self._new_cell = (y, x)
+        self.panel.tell("A cell that was missed: name its class.")
 
     def copy_focus_points(self) -> str:
         """The focus points as a person left them, onto the clipboard: lines for the rack file."""
@@ -100,6 +157,54 @@ class RunView:
         """Stop looking."""
         self.timer.stop()
         self.reader.close()
+
+    def _all_words(self) -> list[Word]:
+        classes = [Word(key, name, partial(self.name, name)) for key, name in CLASS_KEYS.items()]
+        return [
+            *classes,
+            Word("c", "as found", self.confirm),
+            Word("x", "no cell", self.reject),
+            Word("a", "add the cell under the mouse", self.point_at_cell),
+            Word("u", "undo", self.undo),
+        ]
+
+    def _bind(self, provider: object) -> None:
+        """Keys of the active layer come before the viewer's: 1 would delete points of it."""
+        for word in self._words:
+            provider.bind_key(word.key, lambda _, say=word.say: say(), overwrite=True)  # type: ignore[attr-defined]  # napari is untyped
+
+    def _of_finding(self, say: Callable[[Desk], Correction]) -> None:
+        if self.desk is None or not 0 <= self.finding < len(self.desk.found):
+            self.panel.tell("Choose a finding first: N.")
+        else:
+            self._say(say)
+
+    def _say(self, say: Callable[[Desk], Correction | None]) -> None:
+        """Save a word, and show it only where it was saved."""
+        if self.desk is None:
+            return
+        try:
+            said = say(self.desk)
+        except RackscanError as error:
+            self.panel.tell(f"NOT SAVED: {error}")
+            return
+        self.panel.tell("Nothing to undo." if said is None else f"Saved: {_in_words(said)}")
+        self._show_corrections()
+
+    def _show_corrections(self) -> None:
+        if self.desk is None:
+            return
+        said = correction_layer(tuple(self.desk.said.values()))
+        if CORRECTIONS in self.viewer.layers:
+            layer = self.viewer.layers[CORRECTIONS]
+            layer.data, layer.features, layer.size = said.places_um, dict(said.features), said.diameters_um
+            layer.refresh_text()
+        elif self.desk.said:
+            active = self.viewer.layers.selection.active
+            self._bind(_add_corrections(self.viewer, said))
+            self.viewer.layers.selection.active = active
+        for row in range(self.found.count()):
+            self.found.item(row).setText(_line(self.desk, row))
 
     def _choose(self, row: int) -> None:
         if 0 <= row < len(self._ids):
@@ -128,10 +233,16 @@ class RunView:
         if self.shown is None:
             add_layers(self.viewer, layers)
             self.viewer.reset_view()
+            for layer in self.viewer.layers:
+                if layer.name != FOCUS:
+                    self._bind(layer)
         else:
             update_layers(self.viewer, layers)
         self.shown, self._state = layers, state
         self._list_findings(layers.findings)
+        if self.desk is None or len(self.desk.found) != len(layers.findings.places_um):
+            self.desk = Desk(self.reader, slide_id, self.by, Via.NAPARI)
+            self._show_corrections()
 
     def _list_findings(self, findings: PointLayer) -> None:
         if self.found.count() == min(MOST_LISTED, len(findings.places_um)):
@@ -143,17 +254,17 @@ class RunView:
         self.found.blockSignals(False)
 
 
-def view(run_dir: Path) -> None:
+def view(run_dir: Path, by: str | None = None) -> None:
     """Open a run and stay until the window is closed; the process steps back behind a scan on the same machine.
 
     Raises:
-        BadInput: ``run_dir`` is no run folder.
+        BadInput: ``run_dir`` is no run folder, or ``by``, who corrects, is no short name.
         DamagedRun: its ledger or a table cannot be read.
     """
-    reader = RunReader.open(run_dir)
+    reader, by = RunReader.open(run_dir), reviewer(by)
     os.nice(NICER)
     viewer = napari.Viewer(title=f"rackscan · {reader.folder.settings.run}")
-    shown = RunView(viewer, reader)
+    shown = RunView(viewer, reader, by)
     try:
         napari.run()
     finally:
@@ -215,6 +326,34 @@ def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
             viewer.layers[name].refresh()
         else:
             _add_image(viewer, name, _images(layers)[name])
+
+
+def _add_corrections(viewer: napari.Viewer, said: PointLayer) -> object:
+    return viewer.add_points(
+        said.places_um,
+        name=CORRECTIONS,
+        features=dict(said.features),
+        size=said.diameters_um,
+        symbol="square",
+        face_color="transparent",
+        border_color=said.colours,
+        border_width=0.06,
+        text={"string": "{said}", "size": 10, "anchor": "upper_left", "color": "green"},
+        units=("um", "um"),
+    )
+
+
+def _in_words(said: Correction) -> str:
+    what = {Said.CELL: said.name, Said.NO_CELL: "no cell", Said.WITHDRAWN: "nothing is said of it any more"}
+    return f"{'a missed cell' if said.rank is None else f'finding {said.rank}'}: {what[said.said]}"
+
+
+def _line(desk: Desk, row: int) -> str:
+    """A finding in the list, and what was said of it."""
+    cell = desk.found[row]
+    said = desk.said.get(cell.cell)
+    answer = f"   → {said.name or 'no cell'}" if said else ""
+    return f"{cell.rank}   {cell.score:.2f}   {cell.name}{answer}"
 
 
 def _images(layers: SlideLayers) -> dict[str, ImageLayer]:

@@ -80,6 +80,17 @@ def open_image(path: Path) -> StoredImage:
     )
 
 
+def stated_scale(path: Path) -> float | None:
+    """The µm per px that an image file states, None where it states none or cannot be read; no pixel is decoded."""
+    if path.suffix.lower() not in TIFFS:
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            return _tiff_scale(file, _largest_page(file, path))
+    except (tifffile.TiffFileError, OSError, BadInput):
+        return None
+
+
 class FlatImage:
     """A PNG or JPEG, in memory; it says nothing about its scale."""
 

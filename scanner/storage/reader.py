@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from scanner.errors import DamagedRun
 from scanner.model.base import Value
+from scanner.model.correction import Answers
 from scanner.model.events import Body, Kind
 from scanner.model.plan import Plan, PlanReason
 from scanner.model.report import FocusPointFact, RunResult, SlideReport, TileCounts
 from scanner.model.slide import Rack
+from scanner.storage.corrections import read_answers
 from scanner.storage.facts import BlockFact, TileFact, TileFailedFact, plan_from_body, tile_key
 from scanner.storage.ledger import Ledger
 from scanner.storage.run_folder import RunFolder, SlidePaths
@@ -111,6 +113,14 @@ class RunReader:
         """The findings table (``FINDING_COLUMNS``), empty while there is none."""
         path = self.paths(slide_id).findings
         return read_table(path, FINDING_COLUMNS) if path.is_file() else FINDING_COLUMNS.empty_table()
+
+    def corrections(self, slide_id: str) -> tuple[Answers, ...]:
+        """What people said about the slide's cells, first to last.
+
+        Raises:
+            DamagedRun: a file of it cannot be read.
+        """
+        return read_answers(self.paths(slide_id).corrections)
 
     def rack(self) -> Rack | None:
         """What the operator said lies in the rack, identities included; None for a replay.

@@ -110,6 +110,11 @@ class SlidePaths:
         return self.folder / "findings.geojson"
 
     @property
+    def corrections(self) -> Path:
+        """What people said about the findings, where they did; one file an answer."""
+        return self.folder / "corrections"
+
+    @property
     def tiles(self) -> Path:
         """The tiles table."""
         return self.folder / "tiles.parquet"

@@ -151,3 +151,26 @@ def test_a_broken_geojson_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "f.geojson").write_text("{")
     with pytest.raises(DataError, match=r"f\.geojson: is no GeoJSON"):
         read_data(tmp_path)
+
+
+def test_a_region_that_coco_calls_a_crowd_is_no_cell_and_not_asked_about(tmp_path: Path) -> None:
+    _coco(tmp_path, [5, 6, 20, 10])
+    body = json.loads((tmp_path / "boxes.json").read_text())
+    body["annotations"].append(
+        {"id": 2, "image_id": 7, "category_id": 1, "bbox": [40, 5, 30, 30], "iscrowd": 1}
+    )
+    (tmp_path / "boxes.json").write_text(json.dumps(body))
+    data = read_data(tmp_path)
+    assert data.counts() == {"HSIL": 1}
+    assert data.images[0].ignored.tolist() == [[40, 5, 30, 30]]
+
+
+def test_the_scale_of_a_field_is_what_its_labels_say_then_its_file_then_assumed(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _image(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    said = read_data(tmp_path, scale_of=lambda file: 0.25 if file.stem == "a" else None)
+    assert [image.um_per_px for image in said.images] == [0.25, 0.0]
+    assert not said.scale_known
+    _coco(tmp_path, [5, 6, 20, 10])
+    assert read_data(tmp_path, scale_of=lambda _: 1.0).um_per_px == 0.25

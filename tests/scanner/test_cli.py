@@ -28,6 +28,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "detector",
+    "review",
     "points",
     "view",
 ]
@@ -56,7 +57,17 @@ def rackscan(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return call
 
 
-@pytest.mark.parametrize("words", [[], *[[c] for c in COMMANDS], ["profile"], ["profile", "check"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        *[[c] for c in COMMANDS],
+        ["review", "import"],
+        ["review", "list"],
+        ["profile"],
+        ["profile", "check"],
+    ],
+)
 def test_every_command_helps_and_gives_an_example(rackscan: Call, words: list[str]) -> None:
     answer = rackscan(*words, "--help")
     assert answer.code == 0

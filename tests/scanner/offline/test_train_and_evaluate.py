@@ -4,11 +4,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from detection.package import DetectorPackage, default_package
 from scanner.errors import BadInput
 from scanner.offline.evaluate import evaluate
-from scanner.offline.train import train
+from scanner.offline.train import How, train
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_a_package_is_trained_and_evaluated_on_crops(crops: Path, tmp_path: Path
     pytest.importorskip("torch", reason="the extra 'torch' is not installed")
     steps: list[int] = []
     result = train(
-        crops, tmp_path / "mine", seed=3, steps=4, progress=lambda done, of, what: steps.append(done)
+        crops, tmp_path / "mine", How(seed=3, steps=4), progress=lambda done, of, what: steps.append(done)
     )
     assert result.hash == DetectorPackage.load(tmp_path / "mine").hash
     assert result.training_images + result.held_out_images == 18
@@ -43,7 +44,7 @@ def test_a_package_carries_its_card_as_a_page_that_is_no_part_of_its_identity(
     crops: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="the extra 'torch' is not installed")
-    result = train(crops, tmp_path / "mine", seed=3, steps=2)
+    result = train(crops, tmp_path / "mine", How(seed=3, steps=2))
     page = tmp_path / "mine" / "MODEL_CARD.html"
     text = page.read_text(encoding="utf-8")
     assert "Model card: mine" in text
@@ -51,6 +52,33 @@ def test_a_package_carries_its_card_as_a_page_that_is_no_part_of_its_identity(
     assert result.hash in text
     page.unlink()
     assert DetectorPackage.load(tmp_path / "mine").hash == result.hash
+
+
+def test_labels_beside_a_tiff_take_its_scale_and_an_assumed_one_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the extra 'torch' is not installed")
+    data = tmp_path / "fields"
+    data.mkdir()
+    ring = [[40, 40], [70, 40], [70, 70], [40, 70], [40, 40]]
+    named = {"classification": {"name": "HSIL"}}
+    cell = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": named}
+    for name, per_cm in (("a", 40_000), ("b", None)):
+        image = np.full((128, 128, 3), 230, np.uint8)
+        image[40:70, 40:70] = 80
+        per_unit = None if per_cm is None else (per_cm, per_cm)
+        tifffile.imwrite(data / f"{name}.tif", image, resolution=per_unit, resolutionunit="CENTIMETER")
+        (data / f"{name}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [cell]}))
+    first = train(data, tmp_path / "one", How(steps=1))
+    assert first.notes == (
+        "1 of 2 images do not say their scale: 0.25 µm/px is assumed; --um-per-px says it",
+    )
+    assert DetectorPackage.load(tmp_path / "one").config.rackscan.training_data.endswith(
+        "the data do not say it"
+    )
+    said = "the data do not say the scale of every image: 0.25 µm/px is taken"
+    assert any(said in note for note in evaluate(tmp_path / "one", data).cell.notes)
+    again = train(data, tmp_path / "two", How(steps=1, um_per_px=1.0, start=tmp_path / "one"))
+    assert again.notes == ()
+    assert "--start one --steps 1 --um-per-px 1.0" in (tmp_path / "two" / "MODEL_CARD.md").read_text()
 
 
 def test_training_refuses_an_occupied_folder_and_keeps_it(crops: Path, tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from scanner.errors import BadInput
+from scanner.model.correction import Via
 from scanner.model.events import Kind
 from scanner.offline.verify import verify
+from scanner.review.correcting import Desk
 from scanner.storage.facts import PlacedFact, TileFact, plan_key, tile_key
 from scanner.storage.ledger import Ledger
+from scanner.storage.reader import RunReader
 from scanner.storage.run_folder import RunFolder
 from scanner.storage.spool import Spool
 
@@ -272,3 +275,16 @@ def test_a_finished_slide_or_run_without_its_report_is_found(finished_run: "Writ
 def test_a_report_of_another_run_is_found(finished_run: "WrittenRun") -> None:
     rewrite_json(finished_run.folder.report, lambda report: report.update(run="run-9"))
     assert checks(finished_run.root) == {"report"}
+
+
+def test_corrections_leave_a_run_consistent_and_a_change_of_them_shows(finished_run: "WrittenRun") -> None:
+    with RunReader.open(finished_run.root) as reader:
+        desk = Desk(reader, SLIDE, "AB", Via.NAPARI)
+        desk.name(desk.found[0], "NILM")
+        desk.undo()
+    assert verify(finished_run.root).problems == ()
+    first = finished_run.folder.slide(SLIDE).corrections / "000001.json"
+    first.write_text(first.read_text().replace("NILM", "SCC"))
+    assert checks(finished_run.root) == {"corrections"}
+    first.write_text("{")
+    assert checks(finished_run.root) == {"corrections"}

@@ -72,6 +72,68 @@ def test_stepping_goes_down_the_ranking_and_stops_at_its_end(shown: "RunView") -
     assert shown.finding == 1
 
 
+def press(shown: "RunView", key: str) -> None:
+    """As the canvas does with a key."""
+    viewer = shown.viewer.window._qt_viewer
+    assert viewer._key_map_handler.press_key(key)
+
+
+def test_keys_say_what_a_finding_is_and_each_word_is_saved_and_shown(
+    shown: "RunView", finished_run: RunFolder
+) -> None:
+    shown.rack.setCurrentRow(1)
+    shown.rack.setCurrentRow(0)
+    name = slide_id(1, finished_run.settings.run)
+    press(shown, "1")
+    assert shown.panel.told.text() == "Choose a finding first: N."
+    shown.viewer.layers.selection.active = shown.viewer.layers["findings"]
+    press(shown, "n")
+    press(shown, "0")
+    press(shown, "n")
+    press(shown, "x")
+    assert [shown.found.item(row).text().split("→")[-1].strip() for row in (0, 1)] == ["NILM", "no cell"]
+    assert len(shown.viewer.layers["findings"].data) == 2
+    assert list(shown.viewer.layers["corrections"].features["said"]) == ["NILM", "no cell"]
+    press(shown, "u")
+    assert "→" not in shown.found.item(1).text()
+    press(shown, "c")
+    words = [(c.rank, c.name) for a in shown.reader.corrections(name) for c in a.corrections]
+    assert words == [(1, "NILM"), (2, ""), (2, ""), (2, "LSIL")]
+
+
+def test_a_cell_that_was_missed_is_added_under_the_mouse_and_named(
+    shown: "RunView", finished_run: RunFolder
+) -> None:
+    shown.rack.setCurrentRow(0)
+    name = slide_id(1, finished_run.settings.run)
+    shown.viewer.cursor.position = (8_300.0, 40_400.0)
+    press(shown, "a")
+    assert shown.panel.told.text() == "A cell that was missed: name its class."
+    shown.panel.buttons["4"].click()
+    added = shown.reader.corrections(name)[-1].corrections[0]
+    assert (added.rank, added.name, added.x_um, added.y_um) == (None, "HSIL", 40_400.0, 8_300.0)
+    assert [8_300.0, 40_400.0] in shown.viewer.layers["corrections"].data.tolist()
+    shown.viewer.cursor.position = (0.0, 0.0)
+    press(shown, "a")
+    press(shown, "4")
+    assert shown.panel.told.text().startswith("NOT SAVED")
+    shown.rack.setCurrentRow(1)
+    assert "corrections" not in shown.viewer.layers
+    shown.rack.setCurrentRow(0)
+    assert "corrections" in shown.viewer.layers
+
+
+def test_focus_points_keep_the_keys_of_napari(shown: "RunView") -> None:
+    shown.rack.setCurrentRow(0)
+    layer = shown.viewer.layers["focus points"]
+    layer.visible = True
+    shown.viewer.layers.selection.active = layer
+    said = len(shown.reader.corrections(slide_id(1, shown.reader.folder.settings.run)))
+    press(shown, "2")
+    assert layer.mode == "add"
+    assert len(shown.reader.corrections(slide_id(1, shown.reader.folder.settings.run))) == said
+
+
 def test_a_slide_without_an_image_shows_nothing_and_breaks_nothing(shown: "RunView") -> None:
     shown.rack.setCurrentRow(2)
     shown.refresh()

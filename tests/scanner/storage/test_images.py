@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from scanner.errors import BadInput
-from scanner.storage.images import open_image
+from scanner.storage.images import open_image, stated_scale
 from scanner.storage.ngff import ImageSpec
 from scanner.storage.ome_zarr import PyramidStore
 
@@ -39,6 +39,18 @@ def test_the_scale_is_read_from_resolution_tags_and_from_ome(tmp_path: Path) -> 
     metadata = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm"}
     tifffile.imwrite(tmp_path / "b.ome.tif", RGB, metadata=metadata)
     assert _scale(tmp_path / "b.ome.tif") == 0.25
+
+
+def test_a_file_states_its_scale_without_being_opened_as_an_image(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RGB, resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
+    tifffile.imwrite(tmp_path / "b.tif", RGB)
+    tifffile.imwrite(tmp_path / "c.svs", RGB, description="Aperio Image|AppMag = 40|MPP = 0.2520")
+    (tmp_path / "d.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:9])
+    (tmp_path / "e.png").write_text("no image")
+    stated = [
+        stated_scale(tmp_path / name) for name in ("a.tif", "b.tif", "c.svs", "d.tif", "e.png", "none.tif")
+    ]
+    assert stated == [pytest.approx(0.5), None, 0.252, None, None, None]
 
 
 def test_a_scale_that_no_microscope_has_counts_as_unknown(tmp_path: Path) -> None:
