@@ -47,7 +47,11 @@ def main() -> int:
 
 
 def record_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> EvaluationRecord:
-    """The record with the operating point just under every abnormal slide."""
+    """The record with the operating point just under every abnormal slide.
+
+    It is 0 where that excludes none of the normal ones: then their own cells set it, and a slide with fewer of those
+    would be excluded on no grounds.
+    """
     scores = np.array([slide_score(reading.abnormal) for reading in (*abnormal, *normal)])
     truth = np.arange(len(scores)) < len(abnormal)
     point = safe_point(scores, truth)
@@ -56,7 +60,7 @@ def record_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> Evaluat
         detector=DetectorPackage.load(default_package()).hash,
         profile=profile.name,
         rig=rig_hash(profile),
-        operating_point=point.threshold,
+        operating_point=point.threshold if point.excluded else 0.0,
         urgent_point=float(max(scores[~truth].max(), np.median(scores[truth]))),
         slides={"abnormal": len(abnormal), "normal": len(normal)},
         auc=auc(scores, truth),
