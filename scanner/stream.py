@@ -48,6 +48,9 @@ class _End:
         self.error = error
 
 
+LATE = _End()
+
+
 class _Channel(Generic[A]):
     """A queue between two threads of a road, bounded by credits."""
 
@@ -74,19 +77,19 @@ class _Channel(Generic[A]):
         until, found = time.monotonic() + seconds, list[A]()
         while len(found) < most:
             item = self._get(until)
-            if item is None:
+            if item is LATE:
                 break
             found += [] if isinstance(item, _End) else [item]
         return found
 
-    def _get(self, until: float = math.inf) -> A | _End | None:
-        """The next item; None where there is none by then."""
+    def _get(self, until: float = math.inf) -> A | _End:
+        """The next item; ``LATE`` where there is none by then."""
         with self._changed:
             while not self._items:
                 if self._halt.is_set():
                     raise Halted
                 if time.monotonic() >= until:
-                    return None
+                    return LATE
                 self._changed.wait(min(POLL_S, max(0.001, until - time.monotonic())))
             item = self._items.popleft()
             self._held_bytes -= weight(item)
@@ -96,8 +99,8 @@ class _Channel(Generic[A]):
     def __iter__(self) -> Iterator[A]:
         while True:
             item = self._get()
-            if item is None or isinstance(item, _End):
-                if item is not None and item.error is not None:
+            if isinstance(item, _End):
+                if item.error is not None:
                     raise item.error
                 return
             yield item
