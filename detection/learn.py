@@ -221,18 +221,13 @@ def _looking_twice(
 ) -> Trained:
     """With a second look, where there are two classes to tell apart and one of them is abnormal."""
     names = tuple(entry.name for entry in data.classes)
-    again = SecondLook(class_names=names, floor=settings.second_floor)
     known = {} if start is None else second_weights(start.weights)
     before = None if start is None else second_of(start, data.classes)
     if not settings.second_steps:
-        if before is None:
-            return trained
-        if before[0].taught_by_crops:
-            return _carrying(trained, *before)
-        again = before[0].model_copy(update={"floor": settings.second_floor})
-        return weighed(trained, again, before[1], held, progress)
+        return trained if before is None else _kept(trained, *before, held, settings, progress)
     if len(names) < 2 or not indices(data.classes, Role.ABNORMAL):
         return trained
+    again = SecondLook(class_names=names, floor=settings.second_floor)
     known = {name: values for name, values in known.items() if not name.startswith("head.")}
     if settings.keeps_classes and start is not None:
         if before is None:
@@ -242,6 +237,21 @@ def _looking_twice(
             return _carrying(trained, again, known)
     how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
+
+
+def _kept(
+    trained: Trained,
+    look: SecondLook,
+    weights: dict[str, Floats],
+    held: Sequence[Example],
+    settings: TrainSettings,
+    progress: Progress,
+) -> Trained:
+    """With a second look as it was; how much it counts is weighed anew, unless crops taught it."""
+    if look.taught_by_crops:
+        return _carrying(trained, look, weights)
+    again = look.model_copy(update={"floor": settings.second_floor})
+    return weighed(trained, again, weights, held, progress)
 
 
 def _carrying(trained: Trained, look: SecondLook, weights: dict[str, Floats]) -> Trained:

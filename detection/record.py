@@ -17,7 +17,7 @@ class EvaluationRecord(BaseModel):
         detector: hash of the package that was measured.
         profile: name of the rig's profile.
         rig: hash of what the detector sees of the rig (camera and objective).
-        operating_point: a slide score under it may be excluded.
+        operating_point: a slide score under it may be excluded; 0 where none may.
         urgent_point: a slide score at or over it with a high-grade cell is urgent.
         slides: how many slides were measured, by truth.
         data: which slides those were, in words.
@@ -37,6 +37,11 @@ class EvaluationRecord(BaseModel):
     excluded: float = Field(ge=0, le=1)
     data: str
     command: str
+
+    @property
+    def excludes(self) -> bool:
+        """May any slide be excluded on its grounds?"""
+        return self.operating_point > 0
 
 
 def read_records(folder: Path) -> tuple[EvaluationRecord, ...]:

@@ -151,6 +151,8 @@ def _suspicion(evidence: Evidence) -> list[str]:
         return ["no detector looked at this slide"]
     if evidence.record is None:
         return ["no evaluation record matches this detector on this rig, so no slide may be excluded"]
+    if not evidence.record.excludes:
+        return ["by its evaluation record this detector excludes no slide of this rig"]
     if not _over_the_point(evidence):
         return []
     point = evidence.record.operating_point
@@ -164,7 +166,7 @@ def _suspicion(evidence: Evidence) -> list[str]:
 
 def _is_suspicious(evidence: Evidence) -> bool:
     """Over the operating point; where there is none, more likely abnormal than not."""
-    if evidence.record is None:
+    if evidence.record is None or not evidence.record.excludes:
         return max(evidence.slide_score or 0.0, evidence.score_again or 0.0) >= LIKELY
     return _over_the_point(evidence)
 

@@ -153,6 +153,11 @@ def _recorded_point(settings: RunSettings, detector: str) -> OperatingPoint | No
     record = matching(records, detector, profile.name, rig_hash(profile))
     if record is None:
         return None
+    if not record.excludes:
+        return OperatingPoint(
+            DEFAULT_POINT.value,
+            f"the default: by its evaluation record this detector excludes no slide on {record.profile}",
+        )
     return OperatingPoint(
         record.operating_point, f"the evaluation record of this detector on {record.profile}"
     )

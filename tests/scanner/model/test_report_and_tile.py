@@ -54,7 +54,7 @@ def test_a_slide_report_says_everything_that_the_short_result_says(result: Slide
 
 
 def test_the_keys_are_those_that_other_programs_read() -> None:
-    assert set(SlideResult.model_fields) == KEYS
+    assert set(SlideResult.model_fields) == KEYS | {"second_reading"}
     assert set(TileCounts.model_fields) == {"planned", "captured", "skipped", "failed", "retaken"}
     assert set(Seconds.model_fields) == {"scan", "floor", "focus", "tail"}
 

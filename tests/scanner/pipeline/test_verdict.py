@@ -55,6 +55,10 @@ FLAWS: dict[str, tuple[dict[str, Any], str]] = {
     "too few cells": ({"cells": 4_999}, "needs 5,000"),
     "no detector": ({"slide_score": None}, "no detector"),
     "no record": ({"record": None}, "no evaluation record"),
+    "a record that excludes none": (
+        {"record": RECORD.model_copy(update={"operating_point": 0.0})},
+        "excludes no slide of this rig",
+    ),
     "a score at the operating point": ({"slide_score": 0.2}, "not under the operating point"),
     "blood": ({"blood": 0.6}, "blood covers 60 % of the sample"),
     "cells that more planes make suspicious": ({"score_again": 0.2}, "with more planes"),
