@@ -133,11 +133,11 @@ def is_address(workers: str) -> bool:
     return "://" in workers
 
 
-def check_address(address: str) -> None:
-    """Refuse what is no address of a scheduler, and what would send work over a network unprotected.
+def encrypted(address: str) -> bool:
+    """Is what travels to this scheduler encrypted? Only on the machine itself need it not be.
 
     Raises:
-        BadInput: with what to give instead.
+        BadInput: it is no address of a scheduler, or work would go over a network unprotected.
     """
     parts = urlsplit(address)
     try:
@@ -149,6 +149,7 @@ def check_address(address: str) -> None:
     if parts.scheme == "tcp" and not _loopback(str(parts.hostname)):
         what = f"{address} is neither encrypted nor authenticated: whoever reaches it runs programs on its workers"
         raise BadInput.one(what, "give tls://HOST:PORT; tcp:// is for this machine alone", field=FIELD)
+    return parts.scheme == "tls"
 
 
 def connect(address: str) -> Client:
@@ -158,13 +159,13 @@ def connect(address: str) -> Client:
         BadInput: ``distributed`` is not installed, the address is refused, certificates are missing, nobody answers, or
             there is no worker.
     """
-    check_address(address)
+    protected = encrypted(address)
     try:
         import distributed
     except ImportError as error:
         what = "a cluster needs Dask's `distributed`, which is not installed"
         raise BadInput.one(what, "pip install rackscan[cluster]", field=FIELD) from error
-    security = _security(distributed.Security()) if address.startswith("tls://") else None
+    security = _security(distributed.Security()) if protected else None
     options: dict[str, Any] = {"timeout": CONNECT_S, "set_as_default": False, "security": security}
     try:
         client: Client = distributed.Client(address, name="rackscan", **options)

@@ -4,14 +4,16 @@ Judged by what the detector has said when the image is captured; places are thos
 it needs to go back there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from autofocus.point_choice import short_way
 from detection.classes import CellClass
 from detection.detections import Detections
+from detection.merging import TileDetections, merge
 from scanner.model.geometry import Affine, Point, Rect
 from scanner.model.plan import Plan, PlannedTile, PlanReason
 from scanner.model.profile import Profile
@@ -28,7 +30,6 @@ class Suspect:
     """A cell that may be chosen, with its box on the slide (µm) and the height its tile was sharp at."""
 
     tile: Tile
-    number: int
     name: str
     score: float
     box_px: tuple[float, float, float, float]
@@ -62,7 +63,7 @@ def choose_cells(
         slide_to_stage: for the limits.
         plans: every plan of the slide so far.
     """
-    best = _best(_suspects(answers, classes, frame), profile.capture_cells.cells)
+    best = list(islice(_suspects(answers, classes, frame), profile.capture_cells.cells))
     if not best:
         return Choice((), None)
     groups = _groups(best, Rect(0, 0, *plans[0].grid.field_um))
@@ -96,47 +97,29 @@ def choose_cells(
 
 def _suspects(
     answers: Mapping[int, tuple[Tile, Detections]], classes: Sequence[CellClass], frame: MosaicFrame
-) -> list[Suspect]:
-    """Every candidate of the slide, best first."""
-    to_slide = frame.slide_to_mosaic.inverse()
-    suspects = []
-    for _, (tile, found) in sorted(answers.items()):
-        corner = frame.corner(tile.reported_x_um, tile.reported_y_um)
+) -> Iterator[Suspect]:
+    """Every candidate of the slide, best first; of a cell that two tiles show, the view that the findings will keep."""
+    if not answers:
+        return
+    h, w = frame.lattice.tile_px
+    corners = {n: frame.corner(tile.reported_x_um, tile.reported_y_um) for n, (tile, _) in answers.items()}
+    views = [TileDetections(n, corners[n].x, corners[n].y, w, h, answers[n][1]) for n in sorted(answers)]
+    merged, to_slide = merge(views), frame.slide_to_mosaic.inverse()
+    cells = merged.detections
+    for n in np.flatnonzero((cells.abnormal_classes >= 0) & (cells.abnormal >= LEAST_SCORE)):
+        tile, corner = answers[int(merged.tiles[n])][0], corners[int(merged.tiles[n])]
+        x, y, w_px, h_px = (float(v) for v in cells.boxes[n])
+        centre = to_slide.apply(Point(x + w_px / 2, y + h_px / 2))
+        w_um, h_um = w_px * frame.um_per_px, h_px * frame.um_per_px
         best = tile.focus.best_z_um
-        for n in np.flatnonzero((found.abnormal_classes >= 0) & (found.abnormal >= LEAST_SCORE)):
-            x, y, w, h = (float(v) for v in found.boxes[n])
-            centre = to_slide.apply(Point(corner.x + x + w / 2, corner.y + y + h / 2))
-            w_um, h_um = w * frame.um_per_px, h * frame.um_per_px
-            suspects.append(
-                Suspect(
-                    tile=tile,
-                    number=int(n),
-                    name=classes[int(found.abnormal_classes[n])].name,
-                    score=round(float(found.abnormal[n]), 4),
-                    box_px=(x, y, w, h),
-                    box_um=Rect(centre.x - w_um / 2, centre.y - h_um / 2, w_um, h_um),
-                    z_um=tile.focus.z_um if best is None else best,
-                )
-            )
-    return sorted(suspects, key=lambda s: (-s.score, s.tile.planned.tile, s.number))
-
-
-def _best(suspects: Sequence[Suspect], most: int) -> list[Suspect]:
-    """The first ones, each cell once: in an overlap two tiles show it."""
-    best: list[Suspect] = []
-    for suspect in suspects:
-        if len(best) == most:
-            break
-        if not any(_same(suspect, other) for other in best):
-            best.append(suspect)
-    return best
-
-
-def _same(one: Suspect, other: Suspect) -> bool:
-    """Two views of one cell; of two cells in one tile none is the other."""
-    near = max(*(max(s.box_um.w, s.box_um.h) for s in (one, other))) / 2
-    apart = one.box_um.centre.distance(other.box_um.centre)
-    return one.tile.planned.tile != other.tile.planned.tile and apart < near
+        yield Suspect(
+            tile=tile,
+            name=classes[int(cells.abnormal_classes[n])].name,
+            score=round(float(cells.abnormal[n]), 4),
+            box_px=(x - corner.x, y - corner.y, w_px, h_px),
+            box_um=Rect(centre.x - w_um / 2, centre.y - h_um / 2, w_um, h_um),
+            z_um=tile.focus.z_um if best is None else best,
+        )
 
 
 def _groups(best: Sequence[Suspect], field: Rect) -> list[list[Suspect]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from detection.package import DetectorPackage, default_package
-from scanner.cluster import Cluster, check_address, connect, everywhere
+from scanner.cluster import Cluster, connect, encrypted, everywhere
 from scanner.devices.simulated.scene import Look, render_scene
 from scanner.devices.simulated.truth import CellClass
 from scanner.errors import BadInput, DamagedRun, StepFailed
@@ -242,7 +242,7 @@ def test_a_worker_that_came_later_and_would_find_something_else_says_so() -> Non
 )
 def test_a_plain_address_elsewhere_is_refused(address: str) -> None:
     with pytest.raises(BadInput, match="neither encrypted nor authenticated"):
-        check_address(address)
+        encrypted(address)
 
 
 @pytest.mark.parametrize(
@@ -250,14 +250,14 @@ def test_a_plain_address_elsewhere_is_refused(address: str) -> None:
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(BadInput, match="no address"):
-        check_address(address)
+        encrypted(address)
 
 
 @pytest.mark.parametrize(
     "address", ["tcp://127.0.0.1:1", "tcp://localhost:1", "tcp://[::1]:1", "tls://host:1"]
 )
 def test_loopback_and_tls_pass(address: str) -> None:
-    check_address(address)
+    assert encrypted(address) == address.startswith("tls")
 
 
 def test_no_such_way_to_work_is_bad_input(tmp_path: Path) -> None:
