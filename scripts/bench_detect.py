@@ -4,12 +4,8 @@ Each part is a file of its own: speed, cells, slides, scanner, real, crops, stag
 and a half on two cores; ``--quick`` reads few slides.
 """
 
-import itertools
-import json
 import sys
 from collections.abc import Callable, Iterable
-
-import cv2
 
 from scripts import (
     detect_cell_rows,
@@ -21,7 +17,7 @@ from scripts import (
     detect_speed_rows,
     detect_stage_rows,
 )
-from scripts.rows import Row, line
+from scripts.rows import Row, bench
 
 MANY, FEW = 100, 6
 PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
@@ -36,20 +32,5 @@ PARTS: dict[str, Callable[[bool], Iterable[Row]]] = {
 }
 
 
-def main(arguments: list[str]) -> int:
-    """Print the rows as they are found; returns the exit code."""
-    cv2.setNumThreads(1)
-    named = [name for flag, name in itertools.pairwise(arguments) if flag == "--only"]
-    told = sys.stderr if "--json" in arguments else sys.stdout
-    found: list[Row] = []
-    for part in named or PARTS:
-        for entry in PARTS[part]("--quick" not in arguments):
-            found.append(entry)
-            print(line(entry), file=told, flush=True)
-    if "--json" in arguments:
-        print(json.dumps({"rows": found}))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(bench(PARTS, sys.argv[1:]))

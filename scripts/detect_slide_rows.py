@@ -6,7 +6,6 @@ A hundred slides of each kind take half an hour on two cores. The same slides, j
 darkness of nuclei, show whether the simulation is too easy.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from detection.evaluation import auc, auc_interval, safe_point
 from detection.intervals import exact_interval
 from detection.package import default_package
 from detection.scoring import slide_score
-from scripts.evaluation_slides import Reading, read_slides
+from scripts.evaluation_slides import Reading, asked, read_slides
 from scripts.nuclear_rule import rule_scores
 from scripts.rows import Row, at_least, row, tell
 
@@ -61,18 +60,5 @@ def _counted(what: str, found: int, of: int) -> str:
     return f"{what}, {found} of {of} (95 % {100 * low:.1f} to {100 * high:.1f} %)"
 
 
-def main() -> None:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--slides", type=int, default=100)
-    parser.add_argument("--kept", type=Path, default=None)
-    given = parser.parse_args()
-    if given.kept:
-        given.kept.mkdir(parents=True, exist_ok=True)
-    tell(slide_rows(given.slides, given.kept))
-
-
 if __name__ == "__main__":
-    main()
+    tell(slide_rows(*asked(__doc__ or "")))

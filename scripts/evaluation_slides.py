@@ -5,6 +5,7 @@ reaches. Normal slides are read whole. Of an abnormal slide the fields that show
 with all cells of a normal slide: both kinds have the same normal cells but for those few.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable
@@ -84,6 +85,17 @@ def _read(detector: Detector, slide: SlideUnderCamera, fields: Iterable[Field]) 
 
 def _foremost(looks: Looks) -> Looks:
     return looks[np.argsort(-looks.prod(axis=1), kind="stable")[:MOST_KEPT]]
+
+
+def asked(words: str) -> tuple[int, Path | None]:
+    """``--slides`` and ``--kept`` of the command line; ``words`` is what ``--help`` says."""
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slides", type=int, default=100)
+    parser.add_argument("--kept", type=Path, default=None, help="a folder that lets a later call go on")
+    given = parser.parse_args()
+    if given.kept:
+        given.kept.mkdir(parents=True, exist_ok=True)
+    return given.slides, given.kept
 
 
 def read_slides(package: Path, numbers: range, kept: Path | None) -> tuple[list[Reading], list[Reading]]:

@@ -5,7 +5,6 @@
 The slides are those of ``scripts/evaluation_slides.py``. Writes hardware_profiles/simulated.evaluation.json.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from detection.record import SUFFIX, EvaluationRecord
 from detection.scoring import slide_score
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.profiles import read_profile
-from scripts.evaluation_slides import SEED, Reading, read_slides
+from scripts.evaluation_slides import SEED, Reading, asked, read_slides
 
 PROFILE = Path(__file__).resolve().parents[1] / "hardware_profiles" / "simulated.yaml"
 DATA = (
@@ -30,15 +29,8 @@ DATA = (
 
 def main() -> int:
     """Measure and write; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--slides", type=int, default=100)
-    parser.add_argument("--kept", type=Path, default=None)
-    given = parser.parse_args()
-    if given.kept:
-        given.kept.mkdir(parents=True, exist_ok=True)
-    abnormal, normal = read_slides(default_package(), range(given.slides), given.kept)
+    count, kept = asked(__doc__ or "")
+    abnormal, normal = read_slides(default_package(), range(count), kept)
     record = record_of(abnormal, normal)
     target = PROFILE.with_name(f"{PROFILE.stem}{SUFFIX}")
     target.write_text(record.model_dump_json(indent=1) + "\n")

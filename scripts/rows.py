@@ -1,7 +1,12 @@
 """What is a line of a bench? Shared by the parts of several."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import cv2
 
 Row = dict[str, Any]
 
@@ -36,3 +41,21 @@ def tell(rows: Iterable[Row]) -> None:
     """Print the lines as they come."""
     for entry in rows:
         print(line(entry), flush=True)
+
+
+def bench(parts: Mapping[str, Callable[[bool], Iterable[Row]]], arguments: Sequence[str]) -> int:
+    """Print the rows of all parts, or of those named by ``--only``, as they are found; returns the exit code.
+
+    A part is told whether it is asked for the whole measurement: not with ``--quick``.
+    """
+    cv2.setNumThreads(1)
+    named = [name for flag, name in itertools.pairwise(arguments) if flag == "--only"]
+    told = sys.stderr if "--json" in arguments else sys.stdout
+    found: list[Row] = []
+    for part in named or parts:
+        for entry in parts[part]("--quick" not in arguments):
+            found.append(entry)
+            print(line(entry), file=told, flush=True)
+    if "--json" in arguments:
+        print(json.dumps({"rows": found}))
+    return 0

@@ -11,6 +11,28 @@ from scanner.errors import BadInput, Stopped
 if TYPE_CHECKING:
     from scanner.offline.look_back.look_back import Asked
 
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="SOURCE", help="SVS, TIFF, PNG, JPEG, OME-Zarr; or a run; or a folder of these."),
+]
+Package = Annotated[
+    str | None, typer.Option(metavar="PACKAGE", help="A detector package; default: the shipped one.")
+]
+Diagnoses = Annotated[
+    Path | None,
+    typer.Option(metavar="CSV", help="What was signed out: case,diagnosis or file,diagnosis (Bethesda)."),
+]
+SuspiciousFrom = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        min=0.0,
+        max=1.0,
+        help="Slide score from which a case of an archive is suspicious; default: the evaluation record's of "
+        "this detector on the rig of a run, else 0.5.",
+    ),
+]
+
 app = typer.Typer()
 detector_app = typer.Typer(no_args_is_help=True, help="Look into a detector package.")
 
@@ -21,33 +43,14 @@ detector_app = typer.Typer(no_args_is_help=True, help="Look into a detector pack
     "rackscan detect runs --detector new-detector --operating-point 0.9 --out again"
 )
 def detect(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE", help="SVS, TIFF, PNG, JPEG, OME-Zarr; or a run; or a folder of these."
-        ),
-    ],
+    source: Source,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="A new or empty folder; of an archive also its own.")
     ],
     um_per_px: UmPerPx = None,
-    detector: Annotated[
-        str | None, typer.Option(metavar="PACKAGE", help="A detector package; default: the shipped one.")
-    ] = None,
-    diagnoses: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="What was signed out: case,diagnosis or file,diagnosis (Bethesda)."),
-    ] = None,
-    operating_point: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            min=0.0,
-            max=1.0,
-            help="Slide score from which a case of an archive is suspicious; default: the evaluation record's of "
-            "this detector on the rig of a run, else 0.5.",
-        ),
-    ] = None,
+    detector: Package = None,
+    diagnoses: Diagnoses = None,
+    operating_point: SuspiciousFrom = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from scanner.model.report import RunResult
     from scanner.session.request import RunRequest
 
+Specimens = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Image to scan on a simulated rig; repeat for more.")
+]
+CaptureCells = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=100,
+        help="Take the N most suspicious cells of a slide again, with more planes; default: as the profile says.",
+    ),
+]
+
 app = typer.Typer()
 
 
@@ -40,10 +53,7 @@ def run(
     slides: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="The first N slots; default: all.")
     ] = None,
-    specimen: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Image to scan on a simulated rig; repeat for more."),
-    ] = None,
+    specimen: Specimens = None,
     um_per_px: UmPerPx = None,
     region: Region = None,
     detector: Detector = None,
@@ -51,15 +61,7 @@ def run(
         bool, typer.Option("--keep-tiles", help="Keep every frame, so that the run can be replayed.")
     ] = False,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a simulated rig.")] = None,
-    capture_cells: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=100,
-            help="Take the N most suspicious cells of a slide again, with more planes; default: as the profile says.",
-        ),
-    ] = None,
+    capture_cells: CaptureCells = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan, time and disk needed; nothing moves.")
     ] = False,
