@@ -1,14 +1,13 @@
-"""Which networks can a package name, and how are they built?"""
+"""Which networks can a package name, and how are they built? The second look's: ``second_networks``."""
 
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from detection.package import Network, SecondLook
+from detection.package import Network
 
 OUTPUTS_BEFORE_CLASSES = 5
-SPREAD_FLOOR = 1e-4
 
 
 class ConvNorm(nn.Sequential):
@@ -80,40 +79,6 @@ class CellNet(Trunk):
         *_, features = self.levels(density)
         maps: Tensor = self.head(features)
         return maps
-
-
-class CropNet(Trunk):
-    """The second look: what is the cell in the middle of this patch?
-
-    Of every level of the trunk the mean, spread and maximum over the patch and the mean and maximum over its middle go
-    into one linear layer, so that chromatin's grain and the cell's surroundings both count.
-
-    Input (n, 3, p, p) optical densities; output (n, k + 1) logits, the last for "none of the classes".
-    """
-
-    def __init__(self, look: SecondLook) -> None:
-        super().__init__(look.network)
-        wide = look.network.statistics
-        self.norm = nn.BatchNorm1d(wide)
-        self.head = nn.Linear(wide, len(look.class_names) + 1)
-
-    def features(self, density: Tensor) -> Tensor:
-        """(n, f) statistics of a batch, not yet normalised."""
-        return torch.cat([_statistics(level) for level in self.levels(density)], 1)
-
-    def forward(self, density: Tensor) -> Tensor:
-        """The logits of a batch."""
-        logits: Tensor = self.head(self.norm(self.features(density)))
-        return logits
-
-
-def _statistics(maps: Tensor) -> Tensor:
-    """(n, 5 c) of (n, c, s, s): mean, spread and maximum everywhere, mean and maximum in the middle half."""
-    quarter = maps.shape[-1] // 4
-    middle = maps[..., quarter:-quarter, quarter:-quarter]
-    mean = maps.mean((2, 3))
-    spread = ((maps * maps).mean((2, 3)) - mean * mean).clamp(min=0).add(SPREAD_FLOOR).sqrt()
-    return torch.cat([mean, spread, maps.amax((2, 3)), middle.mean((2, 3)), middle.amax((2, 3))], 1)
 
 
 ARCHITECTURES: dict[str, Callable[[Network, int], nn.Module]] = {"cellnet-s8": CellNet}

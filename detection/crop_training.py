@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.architectures import CropNet
 from detection.crops import crop_views
 from detection.descent import Progress
 from detection.detections import Floats
 from detection.discriminant import Numbers, Rule, discriminant, temperature_of
 from detection.onnx_twin import NORM_EPSILON
 from detection.package import SecondLook
+from detection.second_networks import CropNet
 from detection.training import Example
 
 SHRINKAGE = 0.4

@@ -91,37 +91,13 @@ def told(candidates: Candidates, extension: Extension) -> Detections:
     if not len(candidates):
         return Detections.none()
     abnormal = calibrated(candidates.raw(extension), extension.calibration)
-    return _detections(candidates, candidates.shares, abnormal, extension)
+    return detections_of(candidates, candidates.shares, abnormal, extension)
 
 
-def told_again(
-    candidates: Candidates, extension: Extension, again: NDArray[np.intp], logits: NDArray[np.floating]
-) -> Detections:
-    """What both looks say together; ``logits`` (n, k + 1) of the second are of the candidates ``again``.
-
-    Classes that only the first look knows keep its share; the rest is shared out by the second.
-    """
-    look = extension.second_look
-    if look is None or not len(again):
-        return told(candidates, extension)
-    shares = softmax(logits)
-    names = [entry.name for entry in extension.classes]
-    column = np.array([names.index(name) for name in look.class_names])
-    classes = candidates.shares.copy()
-    among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
-    classes[np.ix_(again, column)] = among * shares[:, :-1]
-    raw = candidates.raw(extension)
-    abnormal = calibrated(raw, extension.calibration)
-    which = [i for i, c in enumerate(column) if extension.classes[c].role is Role.ABNORMAL]
-    second = logit(shares[:, which].sum(axis=1))
-    how = look.calibration
-    abnormal[again] = sigmoid(how.second * second + how.first * logit(raw[again]) + how.offset)
-    return _detections(candidates, classes, abnormal, extension)
-
-
-def _detections(
+def detections_of(
     candidates: Candidates, shares: NDArray[np.float64], abnormal: NDArray[np.float64], extension: Extension
 ) -> Detections:
+    """The candidates with (m, k) class probabilities and (m,) P(abnormal), rounded."""
     which = np.array(indices(extension.classes, Role.ABNORMAL), dtype=int)
     best = which[shares[:, which].argmax(axis=1)] if len(which) else np.full(len(shares), -1)
     return Detections.rounded(candidates.boxes, shares.argmax(axis=1), candidates.objectness, abnormal, best)

@@ -11,14 +11,14 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from detection.decoding import STRIDE_PX, Candidates, decode, told_again
+from detection.decoding import STRIDE_PX, Candidates, decode
 from detection.detections import Detections, Floats, Image
 from detection.errors import ImageRefused, PackageError
 from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
 from detection.package import DetectorPackage, Extension
 from detection.patches import Patch, patches_over
-from detection.second_look import chosen, patches
+from detection.second_look import chosen, patches, told_again
 
 SAME_SCALE = 0.02
 TOO_COARSE = 2.0
@@ -61,7 +61,7 @@ class Networks(Protocol):
         ...
 
     def second(self, patches: Floats) -> Floats:
-        """(n, 3, p, p) densities to the second look's (n, k + 1) logits; asked only of packages that have one."""
+        """(n, 3, p, p) densities to the second look's answers; asked only of packages that have one."""
         ...
 
 
@@ -144,11 +144,11 @@ def _seen_twice(
 ) -> list[Detections]:
     again = [chosen(candidates, extension) for candidates in seen]
     look, counts = extension.second_look, [len(own) for own in again]
-    logits = np.zeros((0, 1), np.float32)
+    answers = np.zeros((0, 1), np.float32)
     if look is not None and any(counts):
         shown = [patches(d, s.boxes[own], look) for d, s, own in zip(densities, seen, again, strict=True)]
-        logits = networks.second(np.concatenate(shown))
-    each = np.split(logits, np.cumsum(counts)[:-1])
+        answers = networks.second(np.concatenate(shown))
+    each = np.split(answers, np.cumsum(counts)[:-1])
     return [told_again(s, extension, own, said) for s, own, said in zip(seen, again, each, strict=True)]
 
 

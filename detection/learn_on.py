@@ -39,11 +39,11 @@ def second_of(
         return look, weights
     rows = {name: row for row, name in enumerate(look.class_names)}
     head, bias = weights["head.weight"], weights["head.bias"]
-    grown, offsets = (
-        np.zeros((len(names) + 1, head.shape[1]), np.float32),
-        np.full(len(names) + 1, NEVER_SAID_BIAS),
-    )
-    for here, row in [*((i, rows[name]) for i, name in enumerate(names) if name in rows), (-1, -1)]:
-        grown[here], offsets[here] = head[row], bias[row]
+    rest = len(look.class_names)
+    grown, offsets = np.zeros((len(names), head.shape[1]), np.float32), np.full(len(names), NEVER_SAID_BIAS)
+    for here, name in enumerate(names):
+        if name in rows:
+            grown[here], offsets[here] = head[rows[name]], bias[rows[name]]
+    grown, offsets = np.concatenate([grown, head[rest:]]), np.concatenate([offsets, bias[rest:]])
     again = look.model_copy(update={"class_names": tuple(names)})
     return again, weights | {"head.weight": grown, "head.bias": offsets.astype(np.float32)}

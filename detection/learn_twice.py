@@ -18,6 +18,7 @@ from detection.writing import Trained
 HIT_IOU = 0.3
 AS_IT_IS = Calibration()
 SECOND_ONLY = SecondCalibration(second=1.0, first=0.0, offset=0.0)
+FIRST_ONLY = SecondCalibration(second=0.0, first=1.0, offset=0.0)
 LEAST_HITS = 5
 Numbers = NDArray[np.float64]
 
@@ -35,19 +36,27 @@ def with_second_look(
     """``trained`` with a second network, whose say was weighed on ``held``; ``known`` are weights to go on from."""
     once = _changed(trained, calibration=AS_IT_IS, second_look=None)
     found = _found(once, training, progress, "looking at what to look at twice")
-    given = suspects(found, training, len(look.class_names), look.floor)
-    sampler = PatchSampler(training, given, look, settings, seed)
-    return weighed(trained, look, fit_second(sampler, look, settings, seed, known, progress), held, progress)
+    names = {entry.name for entry in trained.config.rackscan.classes if entry.role is Role.ABNORMAL}
+    abnormal = [index for index, name in enumerate(look.class_names) if name in names]
+    given = suspects(found, training, len(look.class_names), look.floor, abnormal)
+    sampler = PatchSampler(training, given, look, settings, seed, abnormal)
+    second = fit_second(sampler, look, settings, seed, known, progress, abnormal)
+    return weighed(trained, look, second, held, progress)
 
 
 def weighed(
     trained: Trained, look: SecondLook, second: dict[str, Floats], held: Sequence[Example], progress: Progress
 ) -> Trained:
     """``trained`` with a second network of these weights, whose say is weighed on ``held``."""
-    once = _changed(trained, calibration=AS_IT_IS, second_look=None)
     both = trained.weights | {SECOND_PREFIX + name: values for name, values in second.items()}
-    judged = look.model_copy(update={"calibration": SECOND_ONLY})
-    twice = _changed(Trained(trained.config, both), second_look=judged)
+    once, twice = (
+        _changed(
+            Trained(trained.config, both),
+            calibration=AS_IT_IS,
+            second_look=look.model_copy(update={"calibration": how}),
+        )
+        for how in (FIRST_ONLY, SECOND_ONLY)
+    )
     weighed = look.model_copy(update={"calibration": _weighed(once, twice, held, look, progress)})
     return _changed(Trained(trained.config, both), second_look=weighed)
 

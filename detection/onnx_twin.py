@@ -106,18 +106,27 @@ def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
     return _model(graph, "cellnet-s8", ["n", 3, "h", "w"], ("maps", ["n", outputs, "h8", "w8"]))
 
 
-def cropnet_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
-    """The ONNX file of a second look; input ``density`` (n, 3, p, p), output ``logits`` (n, k + 1)."""
+def second_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
+    """The ONNX file of a second look; input ``density`` (n, 3, p, p), output ``answers`` (n, ``look.outputs``)."""
     graph, found = _Graph(), list[str]()
-    for index, level in enumerate(_trunk(graph, weights, look.network)):
-        found += _statistics(graph, level, look.patch_px >> min(index + 1, HALVINGS), f"statistics.{index}")
+    *levels, last = _trunk(graph, weights, look.network)
+    if look.places:
+        found = [
+            graph.op("ReduceMean", [last], "mean", axes=[2, 3], keepdims=0),
+            graph.op("Flatten", [graph.conv_norm(weights, "places", last)], "flat", axis=1),
+        ]
+    else:
+        for index, level in enumerate([*levels, last]):
+            found += _statistics(
+                graph, level, look.patch_px >> min(index + 1, HALVINGS), f"statistics.{index}"
+            )
     features = graph.op("Concat", found, "features", axis=1)
     weight, bias = _folded_head(weights)
     graph.constant("head.weight", np.ascontiguousarray(weight.T))
     graph.constant("head.bias", bias)
-    graph.op("Add", [graph.op("MatMul", [features, "head.weight"], "head"), "head.bias"], "logits")
+    graph.op("Add", [graph.op("MatMul", [features, "head.weight"], "head"), "head.bias"], "answers")
     given: list[int | str] = ["n", 3, look.patch_px, look.patch_px]
-    return _model(graph, "cropnet", given, ("logits", ["n", len(bias)]))
+    return _model(graph, "placenet" if look.places else "cropnet", given, ("answers", ["n", len(bias)]))
 
 
 def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> list[str]:
@@ -137,7 +146,7 @@ def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> li
 
 
 def _statistics(graph: _Graph, maps: str, side: int, name: str) -> list[str]:
-    """See ``architectures.CropNet``: mean, spread and maximum of ``side`` × ``side`` maps, and of their middle."""
+    """See ``second_networks.CropNet``: mean, spread and maximum of ``side`` × ``side`` maps, and of their middle."""
     quarter = side // 4
     bounds = {"from": [quarter, quarter], "to": [side - quarter, side - quarter], "axes": [2, 3]}
     places = [graph.constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()]

@@ -26,6 +26,8 @@ TWIN = "model.onnx"
 SECOND_TWIN = "second.onnx"
 SECOND_PREFIX = "second."
 STATISTICS = 5
+STRIDE = 8
+BOX = 4
 SELF_TEST_IMAGE = "self_test.png"
 SELF_TEST = "self_test.json"
 CARD = "MODEL_CARD.md"
@@ -75,12 +77,14 @@ class SecondCalibration(BaseModel):
 
 
 class SecondLook(BaseModel):
-    """A classifier that looks at suspicious candidates once more, each alone in the middle of a patch.
+    """A network that looks at suspicious candidates once more, each alone in the middle of a patch.
 
     Attributes:
         class_names: its outputs in their order; each is a class of the package. One output more says "none of them".
         network: its trunk.
         patch_px: side of the patch, px at the package's scale.
+        places: how many numbers it keeps of every place of the patch, and then it also says where the cell's box is;
+            0: it knows statistics of the patch only.
         floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
         calibration: how both looks become one probability.
         taught_by_crops: it learnt from crops of single cells, each filling a patch.
@@ -90,9 +94,22 @@ class SecondLook(BaseModel):
     class_names: tuple[str, ...] = Field(min_length=2)
     network: Network = Network(channels=(24, 48, 96), dilations=(1, 1, 1, 1))
     patch_px: int = Field(default=96, ge=32, le=512, multiple_of=8)
+    places: int = Field(default=0, ge=0, le=512)
     floor: float = Field(default=0.02, ge=0, lt=1)
     calibration: SecondCalibration = SecondCalibration()
     taught_by_crops: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers it says of a patch: a logit a class, one for none of them, and of some the box."""
+        return len(self.class_names) + 1 + (BOX if self.places else 0)
+
+    @property
+    def features(self) -> int:
+        """How many numbers its last layer sees."""
+        if not self.places:
+            return self.network.statistics
+        return self.network.channels[2] + self.places * (self.patch_px // STRIDE) ** 2
 
 
 class Extension(BaseModel):

@@ -11,16 +11,20 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn import functional
 
-from detection.architectures import CropNet, device_here
+from detection.architectures import device_here
 from detection.descent import Progress, descend
 from detection.detections import Detections, Floats
 from detection.evaluation import SAME_CELL_IOU, iou, unasked
-from detection.package import SecondLook
-from detection.targets import WIDE, Cells, cut, seen
+from detection.package import BOX, SecondLook
+from detection.second_look import box_of
+from detection.second_networks import second_network
+from detection.targets import CLOSE, Cells, cut, seen
 from detection.training import Example
 
-NOTHING = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+LEAST_SUSPICION = 0.02
+"""How suspicious a normal cell counts that the first look passed over."""
 
 
 class SecondSettings(BaseModel):
@@ -28,9 +32,8 @@ class SecondSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: int = Field(default=3000, ge=1)
-    batch: int = Field(default=48, ge=2)
+    batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=2e-3, gt=0)
-    smoothing: float = Field(default=0.05, ge=0, lt=0.5)
     jitter_px: float = Field(default=3.0, ge=0)
 
 
@@ -38,43 +41,94 @@ class SecondSettings(BaseModel):
 class Suspects:
     """Places to look at twice: which example, where (x, y px of its image), and what it truly is.
 
-    ``labels`` are indices of the look's classes; one more than the last means none of them.
+    ``labels`` are indices of the look's classes, one more than the last means none of them; ``boxes`` (n, 4) px are
+    the cells' own, those of false alarms as the first look drew them; ``suspicion`` is its P(abnormal), 0 where it
+    found nothing.
     """
 
     examples: NDArray[np.int64]
     centres: NDArray[np.float64]
     labels: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    suspicion: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def suspects(
-    found: Sequence[Detections], examples: Sequence[Example], classes: int, floor: float
+    found: Sequence[Detections],
+    examples: Sequence[Example],
+    classes: int,
+    floor: float,
+    abnormal: Sequence[int] = (),
 ) -> Suspects:
-    """Every labelled cell, and every detection at or over ``floor`` that is none as far as anybody knows.
+    """Every labelled cell, where the first look saw it if it did, and every detection that is none.
+
+    A detection in the box of an abnormal cell that hits no other is that cell's: one nucleus of a group is no false
+    alarm.
 
     Args:
         found: the first look's answers on the examples' images, uncalibrated.
         examples: the labelled images.
-        classes: how many there are; a detection that hits no labelled cell gets this label.
-        floor: least P(abnormal) of a false alarm.
+        classes: how many there are; a detection that belongs to no labelled cell gets this label.
+        floor: least P(abnormal) of a detection that counts.
+        abnormal: which classes are abnormal.
     """
-    owners, centres, labels = [], [], []
-    for index, (answer, example) in enumerate(zip(found, examples, strict=True)):
-        cells, false = example.cells.named, answer.take(answer.abnormal >= floor)
-        overlap = iou(false.boxes, cells.boxes)
-        wrong = overlap.max(axis=1, initial=0.0) < SAME_CELL_IOU
-        missed = false.boxes[wrong & ~unasked(false.boxes, cells.boxes, example.cells.unknown)]
-        boxes = np.concatenate([cells.boxes, missed]).astype(np.float64)
-        centres.append(boxes[:, :2] + boxes[:, 2:] / 2)
-        labels.append(np.concatenate([cells.labels, np.full(len(missed), classes)]))
-        owners.append(np.full(len(boxes), index))
-    return Suspects(np.concatenate(owners), np.concatenate(centres), np.concatenate(labels).astype(np.int64))
+    parts = [
+        _suspects_of(answer.take(answer.abnormal >= floor), example, classes, abnormal)
+        for answer, example in zip(found, examples, strict=True)
+    ]
+    owners = [np.full(len(part[0]), index) for index, part in enumerate(parts)]
+    centres, labels, boxes, suspicion = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Suspects(np.concatenate(owners), centres, labels, boxes, suspicion)
+
+
+def _suspects_of(
+    found: Detections, example: Example, classes: int, abnormal: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres, labels, boxes and suspicion of one example."""
+    cells = example.cells.named
+    own = _owners(found.boxes, cells, abnormal)
+    false = (own < 0) & ~unasked(found.boxes, cells.boxes, example.cells.unknown)
+    asked, seen_at = found.take((own >= 0) | false), own[(own >= 0) | false]
+    unseen = np.setdiff1d(np.arange(len(cells.labels)), own)
+    if not len(cells.labels):
+        labels, boxes = np.full(len(asked), classes), asked.boxes
+    else:
+        labels = np.where(seen_at >= 0, cells.labels[seen_at], classes)
+        boxes = np.where(seen_at[:, None] >= 0, cells.boxes[seen_at], asked.boxes)
+    middles = np.concatenate([_centres(asked.boxes), _centres(cells.boxes[unseen])])
+    suspicion = np.concatenate([asked.abnormal, np.zeros(len(unseen))])
+    return (
+        middles.astype(np.float64),
+        np.concatenate([labels, cells.labels[unseen]]).astype(np.int64),
+        np.concatenate([boxes, cells.boxes[unseen]]).astype(np.float64),
+        suspicion.astype(np.float64),
+    )
+
+
+def _owners(boxes: Floats, cells: Cells, abnormal: Sequence[int]) -> NDArray[np.int64]:
+    """(n,) which labelled cell each box belongs to, -1 for none."""
+    if not len(cells.labels):
+        return np.full(len(boxes), -1)
+    overlap = iou(boxes, cells.boxes)
+    nearest = np.where(overlap.max(axis=1) >= SAME_CELL_IOU, overlap.argmax(axis=1), -1)
+    low, high = cells.boxes[:, :2], cells.boxes[:, :2] + cells.boxes[:, 2:]
+    middles = _centres(boxes)[:, None]
+    inside = np.all((middles >= low) & (middles <= high), axis=2) & np.isin(cells.labels, list(abnormal))
+    return np.where((nearest < 0) & inside.any(axis=1), inside.argmax(axis=1), nearest).astype(np.int64)
+
+
+def _centres(boxes: Floats) -> Floats:
+    return np.asarray(boxes[:, :2] + boxes[:, 2:] / 2, np.float32)
 
 
 class PatchSampler:
-    """Draws patches: half of them of a class drawn evenly, half as often as the suspects are."""
+    """Draws patches: half of them abnormal ones, each class as often; half others, the more suspicious the more often.
+
+    Where nothing is abnormal, or everything, all of them are drawn as the one half is.
+    """
 
     def __init__(
         self,
@@ -83,29 +137,42 @@ class PatchSampler:
         look: SecondLook,
         settings: SecondSettings,
         seed: int,
+        abnormal: Sequence[int] = (),
     ) -> None:
         self._examples, self._given, self._look, self._settings = examples, given, look, settings
         self._rng = np.random.default_rng((seed, 11))
-        self._of_class = [np.nonzero(given.labels == label)[0] for label in np.unique(given.labels)]
+        self._cumulated = np.cumsum(_chances(given, abnormal))
 
-    def batch(self) -> tuple[Floats, NDArray[np.int64]]:
-        """(n, 3, p, p) densities and (n,) labels."""
-        drawn = [self._draw(place % 2 == 0) for place in range(self._settings.batch)]
-        return np.stack([self._patch(index) for index in drawn]), self._given.labels[drawn]
+    def batch(self) -> tuple[Floats, NDArray[np.int64], Floats]:
+        """(n, 3, p, p) densities, (n,) labels and (n, 4) what is to be said of the boxes."""
+        at = self._rng.random(self._settings.batch) * self._cumulated[-1]
+        drawn = np.minimum(np.searchsorted(self._cumulated, at), len(self._given) - 1)
+        shown = [self._patch(int(index)) for index in drawn]
+        boxes = np.concatenate([box for _, box in shown])
+        middle = np.full((len(boxes), 2), self._look.patch_px / 2)
+        wanted = box_of(middle, boxes).astype(np.float32)
+        return np.stack([density for density, _ in shown]), self._given.labels[drawn], wanted
 
-    def _draw(self, evenly: bool) -> int:
-        if not evenly:
-            return int(self._rng.integers(len(self._given)))
-        choices = self._of_class[int(self._rng.integers(len(self._of_class)))]
-        return int(choices[int(self._rng.integers(len(choices)))])
-
-    def _patch(self, index: int) -> Floats:
-        example = self._examples[int(self._given.examples[index])]
+    def _patch(self, index: int) -> tuple[Floats, NDArray[np.float64]]:
+        given, example = self._given, self._examples[int(self._given.examples[index])]
         off = self._rng.normal(0, self._settings.jitter_px, 2) / example.zoom
-        x, y = self._given.centres[index] + off
-        place = (float(x), float(y))
-        patch, _ = cut(example.image, NOTHING, place, example.zoom, WIDE, self._look.patch_px, self._rng)
-        return seen(patch, example.white, WIDE, self._rng)
+        x, y = given.centres[index] + off
+        place, side = (float(x), float(y)), self._look.patch_px
+        own = Cells(given.boxes[index][None].astype(np.float32), given.labels[index][None])
+        patch, moved = cut(example.image, own, place, example.zoom, CLOSE, side, self._rng)
+        return seen(patch, example.white, CLOSE, self._rng), moved.boxes.astype(np.float64)
+
+
+def _chances(given: Suspects, abnormal: Sequence[int]) -> NDArray[np.float64]:
+    """(n,) how often each suspect is drawn, in proportion."""
+    chances = np.zeros(len(given))
+    kinds = [own for label in abnormal if (own := given.labels == label).any()]
+    for own in kinds:
+        chances[own] = 0.5 / len(kinds) / own.sum()
+    others = ~np.isin(given.labels, list(abnormal))
+    weight = given.suspicion[others] + LEAST_SUSPICION
+    chances[others] = 0.5 * weight / max(weight.sum(), 1e-9)
+    return chances
 
 
 def fit_second(
@@ -115,8 +182,11 @@ def fit_second(
     seed: int,
     trunk: dict[str, Floats],
     progress: Progress,
+    abnormal: Sequence[int] = (),
 ) -> dict[str, Floats]:
     """The weights after ``settings.steps`` steps of AdamW under a one-cycle schedule.
+
+    Judged are the class, whether it is an abnormal one, and, where the look says boxes, the box.
 
     Args:
         sampler: what it is shown.
@@ -125,20 +195,38 @@ def fit_second(
         seed: of its fresh weights.
         trunk: weights to go on from, such as the first look's; those of other shapes are not taken.
         progress: told (steps done, steps in all, the mean loss).
+        abnormal: which classes are abnormal.
     """
     device = device_here()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = CropNet(look)
+        network = second_network(look)
     fresh = network.state_dict()
     known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
     taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
     network.load_state_dict(fresh | taken)
 
     def next_loss(network: torch.nn.Module) -> Tensor:
-        densities, labels = sampler.batch()
+        densities, labels, boxes = sampler.batch()
         given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
-        wanted = torch.from_numpy(labels).to(device)
-        return torch.nn.functional.cross_entropy(network(given), wanted, label_smoothing=settings.smoothing)
+        answers = network(given)
+        said = torch.from_numpy(boxes).to(device) if look.places else None
+        return _loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
 
     return descend(network.to(device), next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
+
+
+def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:
+    """Cross entropy of the class and of its being abnormal, and smooth L1 of the boxes of labelled cells."""
+    logits = answers if boxes is None else answers[:, :-BOX]
+    total = functional.cross_entropy(logits, labels)
+    none = logits.shape[1] - 1
+    rest = [index for index in range(none + 1) if index not in abnormal]
+    if abnormal and len(rest) > 1:
+        odds = torch.logsumexp(logits[:, list(abnormal)], 1) - torch.logsumexp(logits[:, rest], 1)
+        yes = torch.isin(labels, torch.tensor(list(abnormal), device=labels.device)).to(odds.dtype)
+        total = total + functional.binary_cross_entropy_with_logits(odds, yes)
+    if boxes is not None:
+        off = functional.smooth_l1_loss(answers[:, -BOX:], boxes, reduction="none").mean(1)
+        total = total + (off * (labels != none)).mean()
+    return total

@@ -76,6 +76,10 @@ NONE = Augmentation()
 WIDE = Augmentation(
     scale=0.15, tilt=0.15, turns=True, stain=0.22, exposure=0.05, defocus_px=1.4, noise=0.02, jpeg=0.3
 )
+CLOSE = Augmentation(
+    scale=0.1, tilt=0.15, turns=True, stain=0.2, exposure=0.04, defocus_px=1.0, noise=0.012, jpeg=0.1
+)
+"""Less of each: the grain of chromatin, which tells a cell seen alone, must stay."""
 
 
 def target(cells: Cells, size_px: int, radius: float = 1.5) -> Target:

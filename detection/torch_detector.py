@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from detection.architectures import ARCHITECTURES, CropNet, build, device_here
+from detection.architectures import ARCHITECTURES, build, device_here
 from detection.detections import Detections, Floats, Image
 from detection.detector import find
 from detection.errors import PackageError
 from detection.package import SECOND_PREFIX, WEIGHTS, DetectorPackage, second_weights
 from detection.second_look import batches
+from detection.second_networks import second_network
 
 BATCH = 4
 
@@ -24,7 +25,9 @@ class TorchDetector:
         self._device = device or device_here()
         self._network = _network(package).to(self._device).eval()
         look = package.config.rackscan.second_look
-        self._second = None if look is None else _second(package, CropNet(look)).to(self._device).eval()
+        self._second = (
+            None if look is None else _second(package, second_network(look)).to(self._device).eval()
+        )
 
     @property
     def package(self) -> DetectorPackage:
@@ -81,7 +84,7 @@ def _network(package: DetectorPackage) -> torch.nn.Module:
     return _filled(package, network, first)
 
 
-def _second(package: DetectorPackage, network: CropNet) -> torch.nn.Module:
+def _second(package: DetectorPackage, network: torch.nn.Module) -> torch.nn.Module:
     return _filled(package, network, second_weights(package.weights))
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from detection.detections import Detections, Floats, Image
 from detection.onnx_detector import OnnxDetector
-from detection.onnx_twin import cellnet_twin, cropnet_twin
+from detection.onnx_twin import cellnet_twin, second_twin
 from detection.package import (
     CARD,
     CONFIG,
@@ -46,7 +46,7 @@ class Trained:
         look = self.config.rackscan.second_look
         if look is None:
             return None
-        return cropnet_twin(second_weights(self.weights), look)
+        return second_twin(second_weights(self.weights), look)
 
 
 def write_package(trained: Trained, self_test_image: Image, card: str, out: Path) -> DetectorPackage:

@@ -18,3 +18,10 @@ def package_of_two(tmp_path_factory: pytest.TempPathFactory) -> DetectorPackage:
     """A package with separable blocks and a second look."""
     folder: Path = tmp_path_factory.mktemp("packages") / "twice"
     return write_package(seen_twice(), field(256, 256), "# untrained\n", folder)
+
+
+@pytest.fixture(scope="session")
+def package_of_places(tmp_path_factory: pytest.TempPathFactory) -> DetectorPackage:
+    """The same with a second look that keeps places and says boxes."""
+    folder: Path = tmp_path_factory.mktemp("packages") / "places"
+    return write_package(seen_twice(places=5), field(256, 256), "# untrained\n", folder)

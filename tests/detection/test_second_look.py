@@ -1,6 +1,7 @@
 """Is a candidate's second look the same wherever and with whomever it is looked at, and does it count?"""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,20 @@ from detection.decoding import Candidates
 from detection.detections import Detections
 from detection.detector import open_detector
 from detection.errors import PackageError
+from detection.evaluation import iou
 from detection.onnx_detector import OnnxDetector
 from detection.package import DetectorPackage, SecondLook
-from detection.second_look import BATCH, MOST_PER_IMAGE, batches, chosen, patches
+from detection.second_look import (
+    BATCH,
+    MOST_PER_IMAGE,
+    SAME_BOX_IOU,
+    batches,
+    box_of,
+    chosen,
+    patches,
+    placed,
+    told_again,
+)
 from tests.detection.untrained import field
 
 
@@ -42,14 +54,16 @@ def test_a_second_network_that_is_missing_or_changed_is_refused(
         DetectorPackage.load(copy)
 
 
-def test_torch_and_onnx_agree(package_of_two: DetectorPackage) -> None:
+@pytest.mark.parametrize("kind", ["package_of_two", "package_of_places"])
+def test_torch_and_onnx_agree(kind: str, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("torch", reason="the extra 'torch' is not installed")
     from detection.torch_detector import TorchDetector
 
+    package: DetectorPackage = request.getfixturevalue(kind)
     image = field(512, 512, 9)
     (a,), (b,) = (
-        OnnxDetector(package_of_two).detect([image], 0.5),
-        TorchDetector(package_of_two).detect([image], 0.5),
+        OnnxDetector(package).detect([image], 0.5),
+        TorchDetector(package).detect([image], 0.5),
     )
     assert len(a) == len(b) > 10
     assert np.abs(a.boxes - b.boxes).max() <= 1
@@ -107,6 +121,45 @@ def test_a_cell_gets_the_same_second_look_in_any_company(package_of_two: Detecto
     together = detector.second(given)
     assert (together == np.concatenate([detector.second(one[None]) for one in given])).all()
     assert [count for _, count in batches(given)] == [BATCH, BATCH, BATCH, 3]
+
+
+def test_a_box_that_is_learnt_is_the_box_that_is_read() -> None:
+    seen = np.array([[10.0, 12.0, 20.0, 24.0], [40.2, 3.1, 31.0, 9.0]])
+    truth = np.array([[8.0, 15.0, 30.0, 20.0], [47.0, -4.0, 20.0, 25.0]])
+    middles = np.round(seen[:, :2] + seen[:, 2:] / 2)
+    assert placed(seen, box_of(middles, truth)) == pytest.approx(truth)
+
+
+def test_of_two_boxes_for_one_cell_the_more_suspicious_stays(package_of_places: DetectorPackage) -> None:
+    extension = package_of_places.config.rackscan
+    candidates = Candidates(
+        np.array([[10.0, 10.0, 20.0, 20.0], [16.0, 10.0, 20.0, 20.0], [90.0, 90.0, 20.0, 20.0]]),
+        np.array([0.9, 0.8, 0.7]),
+        np.tile([0.5, 0.2, 0.3, 0.0], (3, 1)),
+    )
+    cell = np.array([[12.0, 9.0, 25.0, 24.0]])
+    middles = np.array([[20.0, 20.0], [26.0, 20.0], [100.0, 100.0]])
+    far = cell + np.array([70.0, 70.0, 0.0, 0.0])
+    boxes = box_of(middles, np.concatenate([cell, cell, far]))
+    logits = np.array([[1.0, 0, 0, 0], [3.0, 0, 0, 0], [0, 0, 2.0, 0]])
+    found = told_again(candidates, extension, np.arange(3), np.hstack([logits, boxes]).astype(np.float32))
+    assert len(found) == 2
+    assert found.boxes[0].tolist() == pytest.approx(cell[0].tolist(), abs=0.13)
+    assert found.scores.tolist() == pytest.approx([0.8, 0.7])
+    assert found.abnormal[0] > found.abnormal[1]
+
+
+def test_boxes_of_the_second_look_do_not_double(package_of_places: DetectorPackage) -> None:
+    package = package_of_places
+    look = package.config.rackscan.second_look
+    assert look is not None
+    update = {"second_look": look.model_copy(update={"floor": 0.0})}
+    everything = package.config.rackscan.model_copy(update=update)
+    config = package.config.model_copy(update={"rackscan": everything})
+    (found,) = OnnxDetector(replace(package, config=config)).detect([field(256, 256, 4)], 0.5)
+    overlap = iou(found.boxes, found.boxes)
+    assert len(found) > 3
+    assert (overlap[~np.eye(len(found), dtype=bool)] < SAME_BOX_IOU + 0.05).all()
 
 
 def test_classes_of_the_second_look_must_be_the_packages(package_of_two: DetectorPackage) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from detection.classes import cell_class
 from detection.detections import Detections
+from detection.evaluation import iou
 from detection.package import Network, SecondLook
 from detection.targets import Cells
 from tests.detection.untrained import field, untrained
@@ -47,33 +48,54 @@ def test_false_alarms_are_shown_beside_the_labelled_cells() -> None:
     found = Detections.rounded(boxes, np.zeros(4), np.ones(4), np.array([0.9, 0.9, 0.5, 0.0001]), np.zeros(4))
     given = suspects([found], [example], 2, 0.01)
     assert len(given) == len(truth) + 1
-    assert given.labels.tolist() == [*example.cells.labels.tolist(), 2]
-    assert given.centres[-1].tolist() == [10, 10]
+    assert sorted(given.labels.tolist()) == sorted([*example.cells.labels.tolist(), 2])
+    assert given.centres[given.labels == 2].tolist() == [[10, 10]]
 
 
-def test_half_of_what_is_shown_is_drawn_evenly_by_class() -> None:
+def test_a_nucleus_of_an_abnormal_group_is_no_false_alarm() -> None:
+    group = np.array([[20, 20, 80, 60], [150, 20, 80, 60]], np.float32)
+    example = Example(np.full((256, 256, 3), 235, np.uint8), Cells(group, np.array([0, 1])), WHITE, 1.0)
+    boxes = np.array([[30, 30, 14, 14], [160, 30, 14, 14], [22, 18, 78, 62]])
+    found = Detections.rounded(boxes, np.zeros(3), np.ones(3), np.array([0.5, 0.6, 0.9]), np.zeros(3))
+    given = suspects([found], [example], 2, 0.01, abnormal=[0])
+    assert given.labels.tolist() == [0, 2, 0, 1]
+    assert given.boxes[0].tolist() == group[0].tolist()
+    assert given.suspicion.tolist() == pytest.approx([0.5, 0.6, 0.9, 0.0])
+    assert given.centres[2].tolist() == [61, 49]
+
+
+def test_half_of_what_is_shown_is_abnormal_and_the_rest_what_the_first_look_took_for_it() -> None:
     example = _discs(1)
     cells = Cells(example.cells.boxes, np.where(np.arange(len(example.cells.labels)) == 0, 0, 1))
     rare = Example(example.image, cells, example.white, 1.0)
-    given = suspects([Detections.none()], [rare], 2, 0.01)
-    sampler = PatchSampler([rare], given, LOOK, SecondSettings(batch=200), 1)
-    densities, labels = sampler.batch()
+    alarm = np.array([[200, 5, 10, 10]])
+    found = Detections.rounded(alarm, np.zeros(1), np.ones(1), np.array([0.9]), np.zeros(1))
+    given = suspects([found], [rare], 2, 0.01, abnormal=[0])
+    sampler = PatchSampler([rare], given, LOOK, SecondSettings(batch=200), 1, abnormal=[0])
+    densities, labels, boxes = sampler.batch()
     assert densities.shape == (200, 3, 32, 32)
-    assert 30 <= (labels == 0).sum() <= 75
+    assert boxes.shape == (200, 4)
+    assert 75 <= (labels == 0).sum() <= 125
+    assert 35 <= (labels == 2).sum() <= 85
 
 
-def test_a_second_look_tells_apart_what_the_first_cannot() -> None:
+@pytest.mark.parametrize("places", [0, 8])
+def test_a_second_look_tells_apart_what_the_first_cannot(places: int) -> None:
     examples = [_discs(seed) for seed in range(6)]
     trained = untrained(names=("HSIL", "NILM"))
     settings = SecondSettings(steps=60, batch=32, learning_rate=5e-3)
-    twice = with_second_look(trained, LOOK, examples[:4], examples[4:], settings, 1, {}, lambda *_: None)
+    how = LOOK.model_copy(update={"places": places})
+    twice = with_second_look(trained, how, examples[:4], examples[4:], settings, 1, {}, lambda *_: None)
     look = twice.config.rackscan.second_look
     assert look is not None
     detector = twice.opened(field(64, 64))
     centres = examples[5].cells.boxes.astype(float)
     from detection.normalisation import optical_density
-    from detection.second_look import patches
+    from detection.second_look import patches, placed
 
-    logits = detector.second(patches(optical_density(examples[5].image, WHITE), centres, look))
-    assert (logits[:, :2].argmax(1) == examples[5].cells.labels).mean() > 0.9
+    answers = detector.second(patches(optical_density(examples[5].image, WHITE), centres, look))
+    if places:
+        boxes = placed(centres, answers[:, -4:]).astype(np.float32)
+        assert np.diag(iou(boxes, examples[5].cells.boxes)).mean() > 0.45
+    assert (answers[:, :2].argmax(1) == examples[5].cells.labels).mean() > 0.9
     assert cell_class("HSIL") in twice.config.rackscan.classes

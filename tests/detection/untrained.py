@@ -51,14 +51,15 @@ def untrained(seed: int = 1, names: tuple[str, ...] = NAMES) -> Trained:
     return Trained(config, weights)
 
 
-def seen_twice(seed: int = 1) -> Trained:
-    """The same with separable blocks and a second look at nearly every candidate."""
+def seen_twice(seed: int = 1, places: int = 0) -> Trained:
+    """The same with separable blocks and a second look at nearly every candidate; with ``places`` it says boxes."""
     once = untrained(seed)
     rng = np.random.default_rng((seed, 2))
     look = SecondLook(
         class_names=("HSIL", "LSIL", "NILM"),
         network=Network(channels=(4, 8, 8), dilations=(1, 2)),
         patch_px=64,
+        places=places,
         floor=0.001,
         calibration=SecondCalibration(second=0.8, first=0.3, offset=-0.5),
     )
@@ -69,14 +70,16 @@ def seen_twice(seed: int = 1) -> Trained:
         )
     second = _layer(rng, "stem.0", 3, 4) | _layer(rng, "stem.1", 4, 8) | _layer(rng, "stem.2", 8, 8)
     second |= _layer(rng, "blocks.0", 8, 8) | _layer(rng, "blocks.1", 8, 8)
-    wide = look.network.statistics
+    if places:
+        second |= _layer(rng, "places", 8, places, kernel=1)
+    wide = look.features
     second |= {
         "norm.weight": rng.uniform(0.5, 1.5, wide).astype(np.float32),
         "norm.bias": rng.normal(0, 0.1, wide).astype(np.float32),
         "norm.running_mean": rng.normal(0, 0.1, wide).astype(np.float32),
         "norm.running_var": rng.uniform(0.5, 1.5, wide).astype(np.float32),
-        "head.weight": rng.normal(0, 0.1, (4, wide)).astype(np.float32),
-        "head.bias": rng.normal(0, 0.1, 4).astype(np.float32),
+        "head.weight": rng.normal(0, 0.1, (look.outputs, wide)).astype(np.float32),
+        "head.bias": rng.normal(0, 0.1, look.outputs).astype(np.float32),
     }
     weights |= {SECOND_PREFIX + name: values for name, values in second.items()}
     network = once.config.rackscan.network.model_copy(update={"separable": True})
