@@ -54,9 +54,10 @@ STAGES = (
             "varied": (*NOTHING_ELSE, "--scenes", "1400", "--seed", "5"),
             "crowded": (*NOTHING_ELSE, "--crowded", "2000", "--seed", "7"),
             "slides": (*NOTHING_ELSE, "--slides", "24", "--seed", "6"),
+            "alike": (*NOTHING_ELSE, "--alike", "3000", "--seed", "31"),
         },
         0,
-        2400,
+        9000,
     ),
 )
 STATEMENT = Statement(
@@ -64,7 +65,7 @@ STATEMENT = Statement(
     training_data=(
         "first look: 1,200 simulated liquid-based fields of 512 x 512 px in varied stain, light, blur and scale, and "
         "864 fields of 36 simulated slides as the shipped rig sees them; second look: 1,400 such fields, 2,000 crowded "
-        "ones with many look-alikes of abnormal cells, and 768 fields of 24 slides; no real image"
+        "ones and 3,000 more with many look-alikes of abnormal cells, and 768 fields of 24 slides; no real image"
     ),
     intended_use=(
         "Trained on simulated cells, not for diagnosis. It shows that the road works from glass to verdict; "

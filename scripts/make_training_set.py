@@ -1,11 +1,12 @@
 """Which simulated fields does the shipped detector learn from? Writes them as COCO boxes.
 
-    python scripts/make_training_set.py OUT --scenes 700 --crowded 1000 --slides 16 --seed 1
+    python scripts/make_training_set.py OUT --scenes 700 --crowded 1000 --alike 1000 --slides 16 --seed 1
 
 Scenes are small fields of widely varied stain, light, blur and scale. Crowded ones hold up to four times as many cells
-and many of the normal kinds that look abnormal, each drawn anew. Slides are the shipped rig's own, but with some
-hundred abnormal cells each, most fields beside one, seen by its camera at heights around the focus; their seeds are
-not those of any rack.
+and many of the normal kinds that look abnormal, each drawn anew. Those of what looks alike hold a handful of abnormal
+cells and a dozen of the normal ones taken for them, for a look at single cells. Slides are the shipped rig's own, but
+with some hundred abnormal cells each, most fields beside one, seen by its camera at heights around the focus; their
+seeds are not those of any rack.
 OUT/images/PART_*.png|jpg and OUT/PART.json; the same arguments write the same files.
 """
 
@@ -39,6 +40,25 @@ TIMES: dict[CellClass, float] = {
     CellClass.ENDOCERVICAL: 2.0,
     CellClass.BARE_NUCLEUS: 1.5,
 }
+ALIKE_ABNORMAL: dict[CellClass, float] = {
+    CellClass.ASC_US: 1.2,
+    CellClass.LSIL: 1.5,
+    CellClass.ASC_H: 1.2,
+    CellClass.HSIL: 1.3,
+    CellClass.SCC: 0.8,
+    CellClass.AGC: 0.6,
+}
+"""Abnormal cells of a field of what looks alike, on average."""
+ALIKE_NORMAL: dict[CellClass, float] = {
+    CellClass.REACTIVE: 5.0,
+    CellClass.PARABASAL: 2.5,
+    CellClass.METAPLASTIC: 2.0,
+    CellClass.ENDOCERVICAL: 1.0,
+    CellClass.LEUCOCYTE_CLUMP: 0.8,
+    CellClass.BARE_NUCLEUS: 1.0,
+}
+"""Normal ones beside those of the usual mixture."""
+ALIKE_NORMAL_SHARE = 0.15
 SceneMaker = Callable[[np.random.Generator], tuple[Scene, Look]]
 TRAINING_KEY = 1_000_003
 BESIDE_UM = 150.0
@@ -92,6 +112,7 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--scenes", type=int, default=700)
     parser.add_argument("--crowded", type=int, default=1000)
+    parser.add_argument("--alike", type=int, default=0)
     parser.add_argument("--slides", type=int, default=16)
     parser.add_argument("--most-abnormal", type=int, default=90, help="cells of a class on a slide")
     parser.add_argument("--fields", type=int, default=32, help="of a slide")
@@ -105,12 +126,16 @@ def main() -> int:
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     labels = Labels(given.coarse)
     coco = _empty(given.seed, labels)
-    for number in range(given.scenes + given.crowded):
-        make = random_scene if number < given.scenes else crowded_scene
+    makers: list[SceneMaker] = [
+        *(random_scene for _ in range(given.scenes)),
+        *(crowded_scene for _ in range(given.crowded)),
+        *(alike_scene for _ in range(given.alike)),
+    ]
+    for number, make in enumerate(makers):
         name = f"{given.part}_scene{number:05d}"
         _add_scene(coco, name, given.out, make, np.random.default_rng((given.seed, number)))
         if number % 100 == 99:
-            print(f"{number + 1} of {given.scenes + given.crowded} scenes", file=sys.stderr)
+            print(f"{number + 1} of {len(makers)} scenes", file=sys.stderr)
     for number in range(given.slides):
         slides = Slides(given.seed, given.part, given.most_abnormal, given.fields, given.beside)
         _add_slide(coco, number, given.out, slides)
@@ -152,6 +177,28 @@ def crowded_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Sce
     if rng.random() >= NORMAL_SHARE:
         mix |= {kind: n * float(rng.uniform(0.5, 2.0)) / crowding for kind, n in ABNORMAL_MIX.items()}
     return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
+
+
+def alike_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene, Look]:
+    """A field with a handful of abnormal cells, mostly as the rig sees it, and a dozen normal ones taken for them."""
+    look = (
+        Look(
+            defocus_um=float(rng.normal(0, 0.6)),
+            strength=float(rng.uniform(0.85, 1.2)),
+            nuclear_strength=float(rng.uniform(0.9, 1.15)),
+        )
+        if rng.random() < CROWDED_RIG_SHARE
+        else Look.random(rng)
+    )
+    crowding = float(np.exp(rng.uniform(*np.log(CROWDING))))
+    look = replace(look, crowding=crowding, clumping=float(rng.uniform(0.1, 0.6)))
+    area_mm2 = (size_px * look.um_per_px / 1000) ** 2 * crowding
+    counts = {kind: int(rng.poisson(n * area_mm2 * rng.uniform(0.5, 1.5))) for kind, n in NORMAL_MIX.items()}
+    for kind, mean in ALIKE_NORMAL.items():
+        counts[kind] += int(rng.poisson(mean))
+    if rng.random() >= ALIKE_NORMAL_SHARE:
+        counts |= {kind: int(rng.poisson(mean)) for kind, mean in ALIKE_ABNORMAL.items()}
+    return render_scene((size_px, size_px), int(rng.integers(2**31)), look, counts=counts), look
 
 
 def _add_scene(
