@@ -13,7 +13,7 @@ from detection.evaluation import iou
 from detection.package import BOX, Extension, SecondLook
 
 BATCH = 8
-MOST_PER_IMAGE = 96
+MOST_PER_IMAGE = 160
 SAME_BOX_IOU = 0.5
 BOX_STEP_PX = 16.0
 BOX_SIDE_PX = 32.0
@@ -22,7 +22,7 @@ Numbers = NDArray[np.float64]
 
 
 def chosen(candidates: Candidates, extension: Extension) -> NDArray[np.intp]:
-    """(n,) the candidates whose first look is at or over the floor; at most the 96 highest, in reading order."""
+    """(n,) the candidates whose first look is at or over the floor; at most the 160 highest, in reading order."""
     look = extension.second_look
     if look is None:
         return np.zeros(0, np.intp)

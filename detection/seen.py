@@ -152,20 +152,24 @@ def look_at_crops(
     shares, looks = [], []
     for number, entry in enumerate(images):
         image = read_pixels(entry.file)
-        shares.append(_crop_shares(cpu, image, strain))
+        shares.append(crop_shares(cpu, image, strain))
         looks.append(appearance(image))
         progress(number + 1, len(images), _what(strain))
     truth = to_package[np.array([int(entry.labels[0]) for entry in images])]
     return SeenCrops(tuple(entry.file for entry in images), np.stack(shares), truth, tuple(looks))
 
 
-def _crop_shares(detector: OnnxDetector, image: Image, strain: Strain) -> Numbers:
-    """(k,) probabilities of the package's classes: of the look that was taught by crops, else of the first one."""
+def crop_shares(detector: OnnxDetector, image: Image, strain: Strain = AS_IT_IS) -> Numbers:
+    """(k,) probabilities of the package's classes for a crop of one cell, whose scale nobody knows.
+
+    The second look says it, of the crop filling its patch and laid down in 8 ways; without one, the first look.
+    """
     look = detector.package.config.rackscan.second_look
-    if look is None or not look.taught_by_crops:
+    if look is None:
         (maps,) = detector.maps([crop_density(strain.lit(image), strain.size)])
         return class_shares(maps)
-    chances = softmax(detector.second(crop_views(strain.lit(image), look.patch_px, strain.size)))
+    answers = detector.second(crop_views(strain.lit(image), look.patch_px, strain.size))
+    chances = softmax(answers[:, : len(look.class_names) + 1])
     names = list(detector.package.config.class_names)
     shares = np.zeros(len(names))
     shares[[names.index(name) for name in look.class_names]] = chances[:, :-1].mean(axis=0)

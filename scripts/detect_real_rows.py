@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.classes import Role
-from detection.crops import class_shares, crop_density
 from detection.detections import Image
 from detection.detector import open_detector
 from detection.evaluation import auc, auc_interval
@@ -24,7 +23,7 @@ from detection.labelled import read_pixels
 from detection.normalisation import optical_density, white_level
 from detection.onnx_detector import OnnxDetector
 from detection.package import DetectorPackage, default_package
-from detection.seen import AS_IT_IS, STRAINS
+from detection.seen import AS_IT_IS, STRAINS, crop_shares
 from scripts.rows import Row, at_least, row, tell
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -45,10 +44,7 @@ def real_rows() -> Iterator[Row]:
     detector = OnnxDetector(DetectorPackage.load(default_package()))
     which = detector.package.of_role(Role.ABNORMAL)
     for strain in (AS_IT_IS, *STRAINS):
-        said = []
-        for image in images:
-            (maps,) = detector.maps([crop_density(strain.lit(image), strain.size)])
-            said.append(float(class_shares(maps)[which].sum()))
+        said = [float(crop_shares(detector, image, strain)[which].sum()) for image in images]
         area = auc(said, abnormal)
         if strain is AS_IT_IS:
             words = f"95 % {auc_interval(np.array(said), abnormal)}"
