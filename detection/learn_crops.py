@@ -19,6 +19,7 @@ from detection.package import (
     Network,
     SecondCalibration,
     SecondLook,
+    crop_trunk,
     second_weights,
 )
 from detection.training import Example
@@ -58,10 +59,15 @@ def with_crops(
 
 
 def _trunk(start: DetectorPackage) -> tuple[dict[str, Floats], Network]:
-    """The weights that know cells best, without the last layer, and their network."""
+    """The weights that know single cells best, without the last layer, and their network.
+
+    A second look that keeps places knows the middle of its patch: its levels' statistics tell crops apart less well.
+    """
     extension = start.config.rackscan
     weights, network = start.weights, extension.network
     if extension.second_look is not None:
+        if extension.second_look.places:
+            return crop_trunk()
         weights, network = second_weights(start.weights), extension.second_look.network
     layers = ("stem.", "blocks.")
     return {name: values for name, values in weights.items() if name.startswith(layers)}, network

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from detection.classes import CellClass, Role, indices
@@ -297,3 +297,11 @@ def _read_self_test(path: Path) -> tuple[Image, Detections]:
 def default_package() -> Path:
     """The folder of the package that rackscan ships."""
     return Path(__file__).parent / "packages" / "default"
+
+
+def crop_trunk() -> tuple[dict[str, Floats], Network]:
+    """The shipped layers by whose statistics crops of single cells are told apart: their weights and network."""
+    file = Path(__file__).parent / "packages" / "crop_trunk.safetensors"
+    with safe_open(file, framework="numpy") as held:
+        network = Network.model_validate_json(held.metadata()["network"])
+        return {name: held.get_tensor(name) for name in held.keys()}, network  # noqa: SIM118  # no mapping

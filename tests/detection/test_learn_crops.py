@@ -8,7 +8,7 @@ import pytest
 from detection.classes import CellClass, cell_class
 from detection.detections import Image
 from detection.onnx_detector import OnnxDetector
-from detection.package import DetectorPackage
+from detection.package import DetectorPackage, crop_trunk, second_weights
 from detection.targets import Cells
 from detection.writing import write_package
 from tests.detection.untrained import field
@@ -56,6 +56,19 @@ def test_new_classes_join_the_old_ones_and_cells_are_found_where_they_were(
     assert len(after) == len(before) > 10
     assert (after.boxes == before.boxes).all()
     assert (after.scores == before.scores).all()
+
+
+def test_a_second_look_that_keeps_places_gives_way_to_the_statistics_that_ship(
+    package_of_places: DetectorPackage, tmp_path: Path
+) -> None:
+    taught = _taught(package_of_places, ("hsil", "candida"), tmp_path / "p")
+    look = taught.config.rackscan.second_look
+    weights, network = crop_trunk()
+    assert look is not None and look.places == 0 and look.network == network
+    own = second_weights(taught.weights)
+    assert all((own[name] == values).all() for name, values in weights.items())
+    (found,) = OnnxDetector(taught).detect([field(512, 512, 7)], 0.5)
+    assert len(found) > 10
 
 
 def test_crops_without_normal_cells_do_not_change_how_abnormal_a_cell_is(
