@@ -64,7 +64,9 @@ def test_a_second_look_that_keeps_places_gives_way_to_the_statistics_that_ship(
     taught = _taught(package_of_places, ("hsil", "candida"), tmp_path / "p")
     look = taught.config.rackscan.second_look
     weights, network = crop_trunk()
-    assert look is not None and look.places == 0 and look.network == network
+    assert look is not None
+    assert look.places == 0
+    assert look.network == network
     own = second_weights(taught.weights)
     assert all((own[name] == values).all() for name, values in weights.items())
     (found,) = OnnxDetector(taught).detect([field(512, 512, 7)], 0.5)
