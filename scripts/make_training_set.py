@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,11 @@ ALIKE_NORMAL: dict[CellClass, float] = {
 ALIKE_NORMAL_SHARE = 0.15
 SceneMaker = Callable[[np.random.Generator], tuple[Scene, Look]]
 TRAINING_KEY = 1_000_003
+MOST_ABNORMAL = 90
+"""Cells of an abnormal class on a slide; a third of that at least."""
+FIELDS = 32
+BESIDE = 0.7
+"""The share of a slide's fields that lie beside an abnormal cell."""
 BESIDE_UM = 150.0
 FIELD_RADIUS_UM = 9_300.0
 DEFOCUS_UM = 0.7
@@ -84,24 +89,7 @@ LABEL_OF: dict[CellClass, str] = {
 
 The normal cells that look most like abnormal ones have classes of their own, so that training meets them as often.
 """
-LOOK_ALIKES = frozenset({"parabasal", "metaplastic", "reactive"})
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What is written for each kind; ``coarse`` calls every normal squamous cell NILM."""
-
-    coarse: bool
-
-    def of(self, kind: CellClass) -> str | None:
-        """The label of an object, None for background."""
-        label = LABEL_OF.get(kind)
-        return "NILM" if self.coarse and label in LOOK_ALIKES else label
-
-    @property
-    def names(self) -> list[str]:
-        """All labels, sorted."""
-        return sorted({label for kind in LABEL_OF if (label := self.of(kind))})
+LABELS = sorted(set(LABEL_OF.values()))
 
 
 def main() -> int:
@@ -110,22 +98,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scenes", type=int, default=700)
-    parser.add_argument("--crowded", type=int, default=1000)
-    parser.add_argument("--alike", type=int, default=0)
-    parser.add_argument("--slides", type=int, default=16)
-    parser.add_argument("--most-abnormal", type=int, default=90, help="cells of a class on a slide")
-    parser.add_argument("--fields", type=int, default=32, help="of a slide")
-    parser.add_argument("--beside", type=float, default=0.7, help="share of them beside an abnormal cell")
+    for kind in ("scenes", "crowded", "alike", "slides"):
+        parser.add_argument(f"--{kind}", type=int, default=0, help="how many of them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--part", default="scenes", help="names the files, so that a folder can hold several sets"
     )
-    parser.add_argument("--coarse", action="store_true", help="call every normal squamous cell NILM")
     given = parser.parse_args()
     (given.out / "images").mkdir(parents=True, exist_ok=True)
-    labels = Labels(given.coarse)
-    coco = _empty(given.seed, labels)
+    coco = _empty(given.seed)
     makers: list[SceneMaker] = [
         *(random_scene for _ in range(given.scenes)),
         *(crowded_scene for _ in range(given.crowded)),
@@ -137,17 +118,16 @@ def main() -> int:
         if number % 100 == 99:
             print(f"{number + 1} of {len(makers)} scenes", file=sys.stderr)
     for number in range(given.slides):
-        slides = Slides(given.seed, given.part, given.most_abnormal, given.fields, given.beside)
-        _add_slide(coco, number, given.out, slides)
+        _add_slide(coco, number, given.out, given.seed, given.part)
         print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
     (given.out / f"{given.part}.json").write_text(json.dumps(coco))
     return 0
 
 
-def _empty(seed: int, labels: Labels) -> dict[str, Any]:
+def _empty(seed: int) -> dict[str, Any]:
     return {
         "info": {"description": f"simulated liquid-based cytology, seed {seed}", "um_per_px": UM_PER_PX},
-        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(labels.names)],
+        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(LABELS)],
         "images": [],
         "annotations": [],
     }
@@ -211,27 +191,14 @@ def _add_scene(
     _add(coco, out, name, scene.rgb, quality, look.um_per_px, name, labelled)
 
 
-@dataclass(frozen=True, slots=True)
-class Slides:
-    """The rig's own slides: up to so many abnormal cells of a class, so many fields, a share of them beside one."""
-
-    seed: int
-    part: str
-    most_abnormal: int
-    fields: int
-    beside: float
-
-
-def _add_slide(coco: dict[str, Any], number: int, out: Path, how: Slides) -> None:
-    rng = np.random.default_rng((how.seed, TRAINING_KEY, number))
-    least, most = how.most_abnormal // 3, how.most_abnormal
-    abnormal = {kind: int(rng.integers(least, most)) for kind in sorted(ABNORMAL)}
-    slide = SlideUnderCamera((TRAINING_KEY, how.seed, number), abnormal)
+def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int, part: str) -> None:
+    rng = np.random.default_rng((seed, TRAINING_KEY, number))
+    abnormal = {kind: int(rng.integers(MOST_ABNORMAL // 3, MOST_ABNORMAL)) for kind in sorted(ABNORMAL)}
+    slide = SlideUnderCamera((TRAINING_KEY, seed, number), abnormal)
     suspects = [(t.x_um, t.y_um) for t in slide.truth() if t.cell_class in ABNORMAL]
-    name = f"{how.part}_slide{number:03d}"
-    for index in range(how.fields):
-        beside = how.beside > 0 and rng.random() < how.beside
-        place = _beside(rng, suspects) if beside else _anywhere(rng)
+    name = f"{part}_slide{number:03d}"
+    for index in range(FIELDS):
+        place = _beside(rng, suspects) if rng.random() < BESIDE else _anywhere(rng)
         field = slide.look(place, float(rng.normal(0, DEFOCUS_UM)))
         labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
         _add(coco, out, f"{name}_{index:03d}", field.rgb, None, slide.grid.um_per_px, name, labelled)
@@ -268,9 +235,8 @@ def _add(
     image = {"id": len(coco["images"]), "file_name": file, "width": rgb.shape[1], "height": rgb.shape[0]}
     coco["images"].append(image | {"um_per_px": um_per_px, "slide": slide})
     ids = {category["name"]: category["id"] for category in coco["categories"]}
-    labels = Labels(coarse=LOOK_ALIKES.isdisjoint(ids))
     for box, kind in labelled:
-        label = labels.of(kind)
+        label = LABEL_OF.get(kind)
         if label is not None:
             coco["annotations"].append(
                 {
