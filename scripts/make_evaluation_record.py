@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.evaluation import auc, auc_interval, safe_point
+from detection.evaluation import at_threshold, auc, auc_interval, safe_point
 from detection.package import DetectorPackage, default_package
 from detection.record import SUFFIX, EvaluationRecord
 from detection.scoring import slide_score
@@ -20,6 +20,8 @@ from scanner.storage.profiles import read_profile
 from scripts.evaluation_slides import SEED, Reading, asked, read_slides
 
 PROFILE = Path(__file__).resolve().parents[1] / "hardware_profiles" / "simulated.yaml"
+LEAST_EXCLUDED = 0.25
+LEAST_ABNORMAL = 100
 DATA = (
     "{count} normal simulated slides of 5 x 5 mm with 5,500 squamous cells, and {count} abnormal ones with 5 abnormal "
     "cells each, seeds {seed} and later, none trained on; of the abnormal ones the fields that show an abnormal cell "
@@ -41,18 +43,21 @@ def main() -> int:
 def record_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> EvaluationRecord:
     """The record with the operating point just under every abnormal slide.
 
-    It is 0 where that excludes none of the normal ones: then their own cells set it, and a slide with fewer of those
-    would be excluded on no grounds.
+    It is 0, and excludes nothing, where that would exclude hardly any of the normal ones: then their own cells set it,
+    and a slide with fewer of those would be excluded on no grounds. So it is with fewer than a hundred abnormal ones:
+    that none of them was missed says too little of others.
     """
     scores = np.array([slide_score(reading.abnormal) for reading in (*abnormal, *normal)])
     truth = np.arange(len(scores)) < len(abnormal)
     point = safe_point(scores, truth)
+    if point.excluded < LEAST_EXCLUDED or len(abnormal) < LEAST_ABNORMAL:
+        point = at_threshold(scores, truth, 0.0)
     profile = read_profile(PROFILE)
     return EvaluationRecord(
         detector=DetectorPackage.load(default_package()).hash,
         profile=profile.name,
         rig=rig_hash(profile),
-        operating_point=point.threshold if point.excluded else 0.0,
+        operating_point=point.threshold,
         urgent_point=float(max(scores[~truth].max(), np.median(scores[truth]))),
         slides={"abnormal": len(abnormal), "normal": len(normal)},
         auc=auc(scores, truth),
