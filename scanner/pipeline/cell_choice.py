@@ -98,7 +98,11 @@ def choose_cells(
 def _suspects(
     answers: Mapping[int, tuple[Tile, Detections]], classes: Sequence[CellClass], frame: MosaicFrame
 ) -> Iterator[Suspect]:
-    """Every candidate of the slide, best first; of a cell that two tiles show, the view that the findings will keep."""
+    """Every candidate of the slide, best first; of a cell that two tiles show, the view that the findings will keep.
+
+    The tiles lie where the stage says, too roughly to tell whether a cut view is another tile's whole cell. So a cut
+    one is left to the tile that shows its middle well inside, if there is one.
+    """
     if not answers:
         return
     h, w = frame.lattice.tile_px
@@ -109,7 +113,12 @@ def _suspects(
     for n in np.flatnonzero((cells.abnormal_classes >= 0) & (cells.abnormal >= LEAST_SCORE)):
         tile, corner = answers[int(merged.tiles[n])][0], corners[int(merged.tiles[n])]
         x, y, w_px, h_px = (float(v) for v in cells.boxes[n])
-        centre = to_slide.apply(Point(x + w_px / 2, y + h_px / 2))
+        middle = Point(x + w_px / 2, y + h_px / 2)
+        if _edge_px(middle, corner, (w, h)) < max(w_px, h_px) / 2 and any(
+            _edge_px(middle, other, (w, h)) >= max(w_px, h_px) / 2 for other in corners.values()
+        ):
+            continue
+        centre = to_slide.apply(middle)
         w_um, h_um = w_px * frame.um_per_px, h_px * frame.um_per_px
         best = tile.focus.best_z_um
         yield Suspect(
@@ -120,6 +129,12 @@ def _suspects(
             box_um=Rect(centre.x - w_um / 2, centre.y - h_um / 2, w_um, h_um),
             z_um=tile.focus.z_um if best is None else best,
         )
+
+
+def _edge_px(middle: Point, corner: Point, size_px: tuple[int, int]) -> float:
+    """How far inside a tile a place lies, px from its nearest edge; negative outside."""
+    x, y = middle.x - corner.x, middle.y - corner.y
+    return min(x, y, size_px[0] - x, size_px[1] - y)
 
 
 def _groups(best: Sequence[Suspect], field: Rect) -> list[list[Suspect]]:

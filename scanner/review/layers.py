@@ -146,7 +146,11 @@ class FocusLayer:
 
 @dataclass(frozen=True, slots=True)
 class SlideLayers:
-    """What is shown of one slide; ``edf`` and ``height`` where its layers were fused."""
+    """What is shown of one slide.
+
+    ``edf`` and ``height`` where its layers were fused, ``cells`` where suspicious cells were taken again: their planes,
+    on the slide's own canvas.
+    """
 
     slide_id: str
     name: str
@@ -156,6 +160,7 @@ class SlideLayers:
     focus: FocusLayer
     edf: ImageLayer | None = None
     height: ImageLayer | None = None
+    cells: ImageLayer | None = None
 
 
 def slide_name(reader: RunReader, slide_id: str) -> str:
@@ -198,6 +203,7 @@ def slide_layers(reader: RunReader, slide_id: str) -> SlideLayers | None:
         focus_layer(reader.focus_points(slide_id)),
         edf=image_layer(GrowingStore.open(paths.edf)) if paths.edf in paths.images else None,
         height=image_layer(PyramidStore.open(paths.height)) if paths.height in paths.images else None,
+        cells=image_layer(PyramidStore.open(paths.cells)) if paths.cells in paths.images else None,
     )
 
 
@@ -273,5 +279,11 @@ def _points(reader: RunReader, slide_id: str) -> PointLayer:
         np.stack([found.y_um, found.x_um], axis=1),
         np.maximum(np.maximum(found.w_px, found.h_px) * um * 1.3, LEAST_POINT_UM),
         np.stack([*(np.full(len(found), c) for c in RED), np.clip(0.15 + found.score, 0, 1)], axis=1),
-        {"rank": found.rank, "class": found.name, "score": found.score, "tile": found.tile},
+        {
+            "rank": found.rank,
+            "class": found.name,
+            "score": found.score,
+            "tile": found.tile,
+            "layer": found.layer,
+        },
     )

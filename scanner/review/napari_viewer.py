@@ -19,15 +19,24 @@ from scanner.errors import RackscanError
 from scanner.model.correction import Correction, Said, Via
 from scanner.review.correcting import Desk, reviewer
 from scanner.review.correction_panel import CLASS_KEYS, CorrectionPanel, Word
+from scanner.review.finding_planes import planes_of
 from scanner.review.focus_points import points_in_mm
 from scanner.review.layers import (
-    ImageLayer,
     PointLayer,
     SlideLayers,
     correction_layer,
     slide_layers,
     slide_name,
     slide_state,
+)
+from scanner.review.napari_layers import (
+    CORRECTIONS,
+    FOCUS,
+    add_corrections,
+    add_layers,
+    hide_planes,
+    show_planes,
+    update_layers,
 )
 from scanner.storage.reader import RunReader
 
@@ -36,10 +45,7 @@ PAUSE = 20
 NICER = 10
 MOST_LISTED = 500
 CLOSE_UP_UM = 160.0
-FOCUS = "focus points"
-FOCUS_POINT_UM = 120.0
-CORRECTIONS = "corrections"
-KEYS = "N next finding · B the one before · click a slide or a finding to go there"
+KEYS = "N next finding · B the one before · P its planes · click a slide or a finding to go there"
 
 
 class RunView:
@@ -114,8 +120,21 @@ class RunView:
         if self.shown is None or not 0 <= index < len(self.shown.findings.places_um):
             return
         self.finding, self._new_cell = index, None
+        hide_planes(self.viewer)
         self.viewer.scene.camera.center = tuple(self.shown.findings.places_um[index])
         self.viewer.scene.camera.zoom = min(self.viewer.canvas.size) / CLOSE_UP_UM
+
+    def planes(self) -> None:
+        """Show the planes of a finding that was taken again, the sharpest first; or put them away."""
+        if self.shown is None or hide_planes(self.viewer):
+            return
+        planes = planes_of(self.shown, self.finding)
+        if planes is None:
+            self.panel.tell(
+                "This finding was not taken again." if self.finding >= 0 else "Choose a finding first: N."
+            )
+        else:
+            show_planes(self.viewer, planes)
 
     def name(self, name: str) -> None:
         """Say the class of the cell that was pointed at, else of the finding in the middle; saved at once."""
@@ -169,9 +188,10 @@ class RunView:
         ]
 
     def _bind(self, provider: object) -> None:
-        """Keys of the active layer come before the viewer's: 1 would delete points of it."""
-        for word in self._words:
-            provider.bind_key(word.key, lambda _, say=word.say: say(), overwrite=True)  # type: ignore[attr-defined]  # napari is untyped
+        """Keys of the active layer come before the viewer's: 1 would delete points of it, P would add some."""
+        keys = {word.key: word.say for word in self._words} | {"p": self.planes}
+        for key, say in keys.items():
+            provider.bind_key(key, lambda _, say=say: say(), overwrite=True)  # type: ignore[attr-defined]  # napari is untyped
 
     def _of_finding(self, say: Callable[[Desk], Correction]) -> None:
         if self.desk is None or not 0 <= self.finding < len(self.desk.found):
@@ -201,7 +221,7 @@ class RunView:
             layer.refresh_text()
         elif self.desk.said:
             active = self.viewer.layers.selection.active
-            self._bind(_add_corrections(self.viewer, said))
+            self._bind(add_corrections(self.viewer, said))
             self.viewer.layers.selection.active = active
         for row in range(self.found.count()):
             self.found.item(row).setText(_line(self.desk, row))
@@ -271,78 +291,6 @@ def view(run_dir: Path, by: str | None = None) -> None:
         shown.close()
 
 
-def add_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
-    """The pyramid (layers under a slider), what was fused of it, outlines of tiles, focus points, findings."""
-    findings = layers.findings
-    units = ("um", "um")
-    for name, image in _images(layers).items():
-        _add_image(viewer, name, image)
-    viewer.add_vectors(
-        layers.tiles.segments,
-        name="tiles",
-        edge_color=layers.tiles.colours if len(layers.tiles.colours) else "white",
-        edge_width=4,
-        vector_style="line",
-        opacity=0.8,
-        units=units,
-    )
-    focus = layers.focus
-    viewer.add_points(
-        focus.places_um,
-        name=FOCUS,
-        features=dict(focus.features),
-        size=FOCUS_POINT_UM,
-        symbol="cross",
-        face_color=focus.colours if len(focus.colours) else "blue",
-        text={"string": list(focus.labels), "size": 8, "anchor": "upper_left"},
-        visible=False,
-        units=units,
-    )
-    viewer.add_points(
-        findings.places_um,
-        name="findings",
-        features=dict(findings.features),
-        size=findings.diameters_um,
-        face_color="transparent",
-        border_color=findings.colours if len(findings.colours) else "red",
-        border_width=0.06,
-        units=units,
-    )
-
-
-def update_layers(viewer: napari.Viewer, layers: SlideLayers) -> None:
-    """New data into the layers that are there; the view stays where the person put it."""
-    tiles, points = viewer.layers["tiles"], viewer.layers["findings"]
-    tiles.data = layers.tiles.segments
-    if len(layers.tiles.colours):
-        tiles.edge_color = layers.tiles.colours
-    points.data = layers.findings.places_um
-    points.features = dict(layers.findings.features)
-    if len(layers.findings.colours):
-        points.size = layers.findings.diameters_um
-        points.border_color = layers.findings.colours
-    for name in _images(layers):
-        if name in viewer.layers:
-            viewer.layers[name].refresh()
-        else:
-            _add_image(viewer, name, _images(layers)[name])
-
-
-def _add_corrections(viewer: napari.Viewer, said: PointLayer) -> object:
-    return viewer.add_points(
-        said.places_um,
-        name=CORRECTIONS,
-        features=dict(said.features),
-        size=said.diameters_um,
-        symbol="square",
-        face_color="transparent",
-        border_color=said.colours,
-        border_width=0.06,
-        text={"string": "{said}", "size": 10, "anchor": "upper_left", "color": "green"},
-        units=("um", "um"),
-    )
-
-
 def _in_words(said: Correction) -> str:
     what = {Said.CELL: said.name, Said.NO_CELL: "no cell", Said.WITHDRAWN: "nothing is said of it any more"}
     return f"{'a missed cell' if said.rank is None else f'finding {said.rank}'}: {what[said.said]}"
@@ -354,27 +302,6 @@ def _line(desk: Desk, row: int) -> str:
     said = desk.said.get(cell.cell)
     answer = f"   → {said.name or 'no cell'}" if said else ""
     return f"{cell.rank}   {cell.score:.2f}   {cell.name}{answer}"
-
-
-def _images(layers: SlideLayers) -> dict[str, ImageLayer]:
-    named = {"slide": layers.image, "edf": layers.edf, "height": layers.height}
-    return {name: image for name, image in named.items() if image is not None}
-
-
-def _add_image(viewer: napari.Viewer, name: str, image: ImageLayer) -> None:
-    """Heights are there to be switched on: they would hide the sample."""
-    heights = name == "height"
-    viewer.add_image(
-        list(image.levels),
-        name=name,
-        multiscale=True,
-        rgb=image.levels[0].shape[-1] == 3,
-        scale=image.scale_um,
-        translate=image.origin_um,
-        contrast_limits=image.shown,
-        units=("um",) * len(image.scale_um),
-        **({"colormap": "viridis", "visible": False} if heights else {}),
-    )
 
 
 def _panel(rack: QListWidget, found: QListWidget, copy: QPushButton) -> QWidget:

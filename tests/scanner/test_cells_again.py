@@ -21,6 +21,8 @@ from scanner.model.plan import PlannedTile, PlanReason
 from scanner.model.report import Outcome, RunResult
 from scanner.model.tile import FocusState
 from scanner.offline.verify import verify
+from scanner.review.finding_planes import planes_of
+from scanner.review.layers import slide_layers
 from scanner.run import RunRequest, replay_run, run_rack
 from scanner.session import second_look
 from scanner.storage.ome_zarr import PyramidStore
@@ -132,6 +134,32 @@ def test_the_report_shows_the_planes_and_says_how_many(
     assert run.told.fields_planned == run.told.fields_captured == len(run.plan.tiles)
     assert run.told.image is not None
     assert (scanned[0] / run.told.image).is_dir()
+
+
+def test_a_viewer_leafs_through_the_planes_around_a_finding(
+    scanned: tuple[Path, RunResult], run: AgainRun
+) -> None:
+    with RunReader.open(scanned[0]) as reader:
+        layers = slide_layers(reader, run.name)
+    assert layers is not None
+    taken = [row["layer"] for row in pq.read_table(run.paths.findings).to_pylist()]
+    store = PyramidStore.open(run.paths.cells)
+    shown = {index: planes_of(layers, index) for index in range(len(taken))}
+    assert {index for index, planes in shown.items() if planes} == {
+        index for index, layer in enumerate(taken) if layer is not None
+    }
+    for index, planes in shown.items():
+        if planes is None:
+            continue
+        assert planes.sharpest == taken[index]
+        _, h, w, _ = planes.pixels.shape
+        origin, um = np.array(planes.origin_um[1:]), planes.scale_um[1]
+        corner = np.round((origin - np.array(store.spec.origin_um[::-1])) / um - 0.5).astype(int)
+        seen = np.moveaxis(store.read(0, int(corner[0]), int(corner[1]), h, w, planes.sharpest), 0, -1)
+        assert (planes.pixels[planes.sharpest] == seen).all()
+        place = (layers.findings.places_um[index] - origin) / um
+        assert (place > 0).all()
+        assert (place < (h, w)).all()
 
 
 def test_a_replay_takes_the_same_cells_and_makes_the_same_image(

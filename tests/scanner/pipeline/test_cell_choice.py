@@ -109,6 +109,16 @@ def test_a_cell_that_two_tiles_show_is_taken_once() -> None:
     assert [(cell.tile, cell.score) for cell in choice.cells] == [(1, 0.9)]
 
 
+def test_a_cut_view_is_left_to_the_tile_that_shows_its_place_whole() -> None:
+    plan, rig = first_plan(), profile(9)
+    step_px = plan.grid.step_um[0] / mosaic_frame(rig, plan).um_per_px
+    assert step_px < 1024 - 40
+    both = chosen(rig, plan, {0: [(500, 500, 0.3)], 1: [(4, 500, 0.9)]})
+    assert [cell.score for cell in both.cells] == [0.3]
+    alone = chosen(rig, plan, {1: [(4, 500, 0.9)]})
+    assert [cell.score for cell in alone.cells] == [0.9]
+
+
 def test_what_is_no_finding_is_not_taken_again() -> None:
     choice = chosen(profile(9), first_plan(), {0: [(500, 500, 0.009)], 1: []})
     assert choice == Choice((), None)

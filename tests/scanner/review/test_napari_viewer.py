@@ -196,3 +196,40 @@ def test_layers_lie_under_a_slider_that_begins_on_the_focus_surface_and_heights_
     assert viewer.dims.point[0] == 0
     assert viewer.dims.range[0] == (-2, 2, 2)
     assert not viewer.layers["height"].visible
+
+
+def test_a_findings_planes_lie_over_the_slide_until_they_are_put_away(
+    shown: "RunView", tmp_path: Path
+) -> None:
+    shown.rack.setCurrentRow(1)
+    shown.rack.setCurrentRow(0)
+    press(shown, "p")
+    assert shown.panel.told.text() == "Choose a finding first: N."
+    press(shown, "n")
+    press(shown, "p")
+    assert shown.panel.told.text() == "This finding was not taken again."
+    assert shown.shown is not None
+    spec = {
+        "name": "c",
+        "width_px": 3000,
+        "height_px": 3000,
+        "dtype": "uint8",
+        "channels": 3,
+        "um_per_px": 0.5,
+    }
+    deep = ImageSpec.model_validate({**spec, "layers": 5, "layer_um": 1.5, "origin_um": (40_000.0, 8_000.0)})
+    cells = image_layer(PyramidStore.create(tmp_path / "cells.ome.zarr", deep))
+    findings = shown.shown.findings
+    taken = replace(findings, features=dict(findings.features) | {"layer": np.array([3, -1])})
+    shown.shown = replace(shown.shown, cells=cells, findings=taken)
+    press(shown, "p")
+    planes = shown.viewer.layers["planes"]
+    assert planes.data.shape[0] == 5
+    assert shown.viewer.dims.point[0] == pytest.approx((3 - 2) * 1.5)
+    middle = np.array(planes.extent.world).mean(axis=0)[1:]
+    assert middle == pytest.approx(findings.places_um[0], abs=1.0)
+    press(shown, "p")
+    assert "planes" not in shown.viewer.layers
+    press(shown, "p")
+    press(shown, "n")
+    assert "planes" not in shown.viewer.layers
