@@ -19,6 +19,8 @@ from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.onnx_detector import OnnxDetector
 
 Progress = Callable[[int, int, str], None]
+SQUAME_UM = 50.0
+"""How wide a superficial or intermediate cell is (50 to 60 µm)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +164,18 @@ def look_at_crops(
 def crop_shares(detector: OnnxDetector, image: Image, strain: Strain = AS_IT_IS) -> Numbers:
     """(k,) probabilities of the package's classes for a crop of one cell, whose scale nobody knows.
 
-    The second look says it, of the crop filling its patch and laid down in 8 ways; without one, the first look.
+    The second look says it, of the crop laid down in 8 ways; without one, the first look. The crop fills the patch of a
+    look that learnt from crops; to any other it is shown as wide as a squamous cell.
     """
-    look = detector.package.config.rackscan.second_look
+    config = detector.package.config
+    look = config.rackscan.second_look
     if look is None:
         (maps,) = detector.maps([crop_density(strain.lit(image), strain.size)])
         return class_shares(maps)
-    answers = detector.second(crop_views(strain.lit(image), look.patch_px, strain.size))
+    wide = 1.0 if look.taught_by_crops else SQUAME_UM / config.spacing_um_px / look.patch_px
+    answers = detector.second(crop_views(strain.lit(image), look.patch_px, strain.size * wide))
     chances = softmax(answers[:, : len(look.class_names) + 1])
-    names = list(detector.package.config.class_names)
+    names = list(config.class_names)
     shares = np.zeros(len(names))
     shares[[names.index(name) for name in look.class_names]] = chances[:, :-1].mean(axis=0)
     return shares
