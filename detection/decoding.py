@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from detection.classes import Role, indices
 from detection.detections import Detections, Floats
-from detection.package import Calibration, Extension
+from detection.package import STRIDE, Calibration, Extension
 
-STRIDE_PX = 8
+STRIDE_PX = STRIDE
 OBJECT, OFFSET, SIZE, CLASSES = 0, slice(1, 3), slice(3, 5), 5
 LARGEST_LOG_SIZE = 4.0
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +50,9 @@ from detection.writing import Trained, write_package
 
 SECOND_RATE = 2 / 3
 """The second look learns a little slower than the first."""
-SECOND_LOOK: dict[str, Any] = {
-    "network": Network(channels=(32, 64, 128), dilations=(1, 1, 1)),
-    "patch_px": 64,
-    "places": 24,
-}
-"""What ``train`` makes of fields: 32 µm around a candidate's middle."""
+SECOND_NETWORK = Network(channels=(32, 64, 128), dilations=(1, 1, 1))
+SECOND_PATCH_PX, PLACES = 64, 24
+"""What a second look that fields teach sees: 32 µm around a candidate's middle, with so many numbers of a place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +231,13 @@ def _looking_twice(
         return trained if before is None else _kept(trained, *before, held, settings, progress)
     if len(names) < 2 or not indices(data.classes, Role.ABNORMAL):
         return trained
-    again = SecondLook(class_names=names, floor=settings.second_floor, **SECOND_LOOK)
+    again = SecondLook(
+        class_names=names,
+        network=SECOND_NETWORK,
+        patch_px=SECOND_PATCH_PX,
+        places=PLACES,
+        floor=settings.second_floor,
+    )
     known = {name: values for name, values in known.items() if not name.startswith("head.")}
     if settings.keeps_classes and start is not None:
         if before is None:

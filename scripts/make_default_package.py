@@ -3,8 +3,9 @@
     python scripts/make_default_package.py WORK
 
 Both looks learn from the same fields: in varied looks, crowded ones, those of what looks alike, and the rig's own
-slides; the second from what the first one suspects there. WORK/simulated-cells is the package to ship; three hours on
-one core, with the extra ``torch``. Other machines and library versions give other bits.
+slides; the second from what the first one suspects there. WORK/simulated-cells is the package to ship; it takes hours,
+with the extra ``torch``. Other machines and library versions give other bits. The one that ships learnt so in several
+goes, its first look without the fields of what looks alike, and was weighed on further fields that neither look saw.
 """
 
 import argparse
