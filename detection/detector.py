@@ -18,7 +18,7 @@ from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
 from detection.package import DetectorPackage, Extension
 from detection.patches import Patch, patches_over
-from detection.second_look import chosen, patches, told_again
+from detection.second_look import answers_to, asks_crops, chosen, patches, told_again
 
 SAME_SCALE = 0.02
 TOO_COARSE = 2.0
@@ -54,7 +54,7 @@ class Detector(Protocol):
 
 
 class Networks(Protocol):
-    """Runs the one or two networks of a package."""
+    """Runs the one to three networks of a package."""
 
     def maps(self, densities: Sequence[Floats]) -> list[Floats]:
         """(3, h, w) float32 densities to (5 + k, h/8, w/8) maps; every answer independent."""
@@ -62,6 +62,10 @@ class Networks(Protocol):
 
     def second(self, patches: Floats) -> Floats:
         """(n, 3, p, p) densities to the second look's answers; asked only of packages that have one."""
+        ...
+
+    def crop(self, patches: Floats) -> Floats:
+        """The same of the crop look."""
         ...
 
 
@@ -143,13 +147,21 @@ def _seen_twice(
     networks: Networks, extension: Extension, densities: Sequence[Floats], seen: Sequence[Candidates]
 ) -> list[Detections]:
     again = [chosen(candidates, extension) for candidates in seen]
-    look, counts = extension.second_look, [len(own) for own in again]
-    answers = np.zeros((0, 1), np.float32)
-    if look is not None and any(counts):
-        shown = [patches(d, s.boxes[own], look) for d, s, own in zip(densities, seen, again, strict=True)]
-        answers = networks.second(np.concatenate(shown))
-    each = np.split(answers, np.cumsum(counts)[:-1])
-    return [told_again(s, extension, own, said) for s, own, said in zip(seen, again, each, strict=True)]
+    around = [(d, s.boxes[own]) for d, s, own in zip(densities, seen, again, strict=True)]
+    ends = np.cumsum([len(own) for own in again])[:-1]
+    second, crops = extension.second_look, extension.crop_look
+    answers = by_crops = np.full((sum(map(len, again)), 1), np.nan, np.float32)
+    if second is not None and len(answers):
+        shown = np.concatenate([patches(*place, second) for place in around])
+        answers = answers_to(networks.second, shown, extension, second)
+    asked = asks_crops(answers, extension)
+    if crops is not None and asked.any():
+        by_crops = np.full((len(asked), crops.outputs), np.nan, np.float32)
+        those = zip(around, np.split(asked, ends), strict=True)
+        shown = np.concatenate([patches(density, boxes[part], crops) for (density, boxes), part in those])
+        by_crops[asked] = networks.crop(shown)
+    each = zip(seen, again, np.split(answers, ends), np.split(by_crops, ends), strict=True)
+    return [told_again(s, extension, own, said, named) for s, own, said, named in each]
 
 
 def _joined(parts: Sequence[Patch], found: Sequence[Detections]) -> Detections:

@@ -31,7 +31,7 @@ from detection.learn_on import second_of, with_classes
 from detection.learn_twice import LEAST_HITS, weighed, with_second_look
 from detection.model_card import Statement, model_card
 from detection.package import (
-    SECOND_PREFIX,
+    CROP_PREFIX,
     Calibration,
     DetectorPackage,
     Extension,
@@ -40,7 +40,9 @@ from detection.package import (
     SecondLook,
     Transform,
     default_package,
-    second_weights,
+    first_weights,
+    named,
+    weights_of,
 )
 from detection.second_training import SecondSettings
 from detection.seen import Seen, look, too_coarse
@@ -51,8 +53,15 @@ from detection.writing import Trained, write_package
 SECOND_RATE = 2 / 3
 """The second look learns a little slower than the first."""
 SECOND_NETWORK = Network(channels=(32, 64, 128), dilations=(1, 1, 1))
+AROUND_NETWORK = Network(channels=(16, 32, 64), dilations=(1,))
 SECOND_PATCH_PX, PLACES = 64, 24
-"""What a second look that fields teach sees: 32 µm around a candidate's middle, with so many numbers of a place."""
+"""What a second look that fields teach sees: 32 µm around a candidate's middle, with so many numbers of a place.
+
+Of 64 µm around it sees less: a squamous cell's outline, and what lies beside a cell.
+"""
+
+
+MIRRORED_FROM = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,8 @@ def train_package(
         kept_as_it_was = start if settings.keeps_classes else None
         trained = _calibrated(trained, data, held, test_image, kept_as_it_was, progress)
         trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
+        if kept_as_it_was is not None:
+            trained = _naming_as(kept_as_it_was, trained)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
     if data.kind is Kind.CROPS and held:
@@ -129,7 +140,7 @@ def _first_look(start: DetectorPackage, data: DataSet) -> dict[str, Floats]:
     """
     if [entry.name for entry in data.classes] != [entry.name for entry in start.classes]:
         raise DataError(str(data.path), [f"its classes are not those of {start.config.name}, which is kept"])
-    return {n: values for n, values in start.weights.items() if not n.startswith(SECOND_PREFIX)}
+    return first_weights(start.weights)
 
 
 def _taught_by_crops(
@@ -143,7 +154,7 @@ def _taught_by_crops(
     trained = with_crops(start, data.classes, examples, progress)
     before = start.config.rackscan
     said = {
-        "provenance": f"{len(examples)} crops, each at one size, taught to the last layer of a second look; else "
+        "provenance": f"{len(examples)} crops, each at one size, taught to the last layer of a look of their own; else "
         f"{start.config.name} ({start.hash[:16]}): {before.provenance}",
         "training_data": f"{statement.training_data}; before: {before.training_data}",
         "intended_use": statement.intended_use,
@@ -225,7 +236,7 @@ def _looking_twice(
 ) -> Trained:
     """With a second look, where there are two classes to tell apart and one of them is abnormal."""
     names = tuple(entry.name for entry in data.classes)
-    known = {} if start is None else second_weights(start.weights)
+    known = {} if start is None else weights_of(start.weights)
     before = None if start is None else second_of(start, data.classes)
     if not settings.second_steps:
         return trained if before is None else _kept(trained, *before, held, settings, progress)
@@ -236,15 +247,17 @@ def _looking_twice(
         network=SECOND_NETWORK,
         patch_px=SECOND_PATCH_PX,
         places=PLACES,
+        around=AROUND_NETWORK,
+        mirrored_from=MIRRORED_FROM,
         floor=settings.second_floor,
     )
-    known = {name: values for name, values in known.items() if not name.startswith("head.")}
+    looked = None if start is None else start.config.rackscan.second_look
+    if looked is None or looked.class_names != names:
+        known = {name: values for name, values in known.items() if not name.startswith("head.")}
     if settings.keeps_classes and start is not None:
         if before is None:
             return trained
         again, known = before
-        if again.taught_by_crops:
-            return _carrying(trained, again, known)
     how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
 
@@ -257,18 +270,17 @@ def _kept(
     settings: TrainSettings,
     progress: Progress,
 ) -> Trained:
-    """With a second look as it was; how much it counts is weighed anew, unless crops taught it."""
-    if look.taught_by_crops:
-        return _carrying(trained, look, weights)
+    """With a second look as it was; how much it counts is weighed anew."""
     again = look.model_copy(update={"floor": settings.second_floor})
     return weighed(trained, again, weights, held, progress)
 
 
-def _carrying(trained: Trained, look: SecondLook, weights: dict[str, Floats]) -> Trained:
-    """With a second look that is not trained further."""
-    extension = trained.config.rackscan.model_copy(update={"second_look": look})
-    together = trained.weights | {SECOND_PREFIX + name: values for name, values in weights.items()}
-    return Trained(trained.config.model_copy(update={"rackscan": extension}), together)
+def _naming_as(start: DetectorPackage, trained: Trained) -> Trained:
+    """With what crops taught ``start``, if they did: fields do not teach that look."""
+    update = {"crop_look": start.config.rackscan.crop_look}
+    extension = trained.config.rackscan.model_copy(update=update)
+    weights = trained.weights | named(weights_of(start.weights, CROP_PREFIX), CROP_PREFIX)
+    return Trained(trained.config.model_copy(update={"rackscan": extension}), weights)
 
 
 def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ import numpy as np
 from detection.classes import CellClass, plain
 from detection.detections import Floats
 from detection.labelled import DataSet
-from detection.package import DetectorPackage, SecondLook, second_weights
+from detection.package import DetectorPackage, SecondLook, weights_of
 
 NEVER_SAID_BIAS = -4.0
 """Where the second look begins with a class that it has not met."""
@@ -34,8 +34,8 @@ def second_of(
     look = start.config.rackscan.second_look
     if look is None:
         return None
-    weights, names = second_weights(start.weights), [entry.name for entry in classes]
-    if look.taught_by_crops or list(look.class_names) == names:
+    weights, names = weights_of(start.weights), [entry.name for entry in classes]
+    if list(look.class_names) == names:
         return look, weights
     rows = {name: row for row, name in enumerate(look.class_names)}
     head, bias = weights["head.weight"], weights["head.bias"]

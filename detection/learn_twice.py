@@ -10,7 +10,7 @@ from detection.classes import Role, indices
 from detection.descent import Progress
 from detection.detections import Detections, Floats, Image
 from detection.evaluation import matched, unasked
-from detection.package import SECOND_PREFIX, Calibration, Extension, SecondCalibration, SecondLook
+from detection.package import Calibration, Extension, SecondCalibration, SecondLook, named
 from detection.second_training import PatchSampler, SecondSettings, fit_second, suspects
 from detection.training import Example
 from detection.writing import Trained
@@ -48,7 +48,7 @@ def weighed(
     trained: Trained, look: SecondLook, second: dict[str, Floats], held: Sequence[Example], progress: Progress
 ) -> Trained:
     """``trained`` with a second network of these weights, whose say is weighed on ``held``."""
-    both = trained.weights | {SECOND_PREFIX + name: values for name, values in second.items()}
+    both = trained.weights | named(second)
     once, twice = (
         _changed(
             Trained(trained.config, both),

@@ -8,7 +8,7 @@ import onnxruntime
 from detection.detections import Detections, Floats, Image
 from detection.detector import find
 from detection.errors import PackageError
-from detection.package import SECOND_TWIN, TWIN, DetectorPackage
+from detection.package import CROP_TWIN, SECOND_TWIN, TWIN, DetectorPackage
 from detection.second_look import batches
 
 
@@ -29,8 +29,10 @@ class OnnxDetector:
     def __init__(self, package: DetectorPackage) -> None:
         self._package = package
         self._network = _session(package, TWIN, package.twin)
-        second = package.second_twin
-        self._second = None if second is None else _session(package, SECOND_TWIN, second)
+        twins = {SECOND_TWIN: package.second_twin, CROP_TWIN: package.crop_twin}
+        self._looks = {
+            name: _session(package, name, twin) for name, twin in twins.items() if twin is not None
+        }
 
     @property
     def package(self) -> DetectorPackage:
@@ -53,7 +55,15 @@ class OnnxDetector:
 
     def second(self, patches: Floats) -> Floats:
         """See :class:`detection.detector.Networks`."""
-        if self._second is None:
-            raise PackageError(str(self._package.path), ["it has no second look"])
-        answers = [self._second.run(None, {"density": batch})[0][:count] for batch, count in batches(patches)]
+        return self._looked(SECOND_TWIN, patches)
+
+    def crop(self, patches: Floats) -> Floats:
+        """See :class:`detection.detector.Networks`."""
+        return self._looked(CROP_TWIN, patches)
+
+    def _looked(self, twin: str, patches: Floats) -> Floats:
+        if twin not in self._looks:
+            raise PackageError(str(self._package.path), [f"it has no {twin}"])
+        run = self._looks[twin].run
+        answers = [run(None, {"density": batch})[0][:count] for batch, count in batches(patches)]
         return np.asarray(np.concatenate(answers), dtype=np.float32)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from detection.detections import Floats
-from detection.package import Network, SecondLook
+from detection.package import AROUND, Network, SecondLook
 
 OPSET = 17
 IR_VERSION = 9
@@ -100,7 +100,7 @@ def _folded(weights: Mapping[str, Floats], layer: str) -> tuple[Floats, Floats]:
 def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
     """The ONNX file of a ``cellnet-s8``; input ``density`` (n, 3, h, w), output ``maps`` (n, 5 + k, h/8, w/8)."""
     graph = _Graph()
-    *_, features = _trunk(graph, weights, network)
+    *_, features = _trunk(graph, weights, network, "density")
     graph.conv("maps", features, weights["head.weight"], weights["head.bias"], 1, 1)
     outputs = weights["head.weight"].shape[0]
     return _model(graph, "cellnet-s8", ["n", 3, "h", "w"], ("maps", ["n", outputs, "h8", "w8"]))
@@ -109,14 +109,18 @@ def cellnet_twin(weights: Mapping[str, Floats], network: Network) -> bytes:
 def second_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
     """The ONNX file of a second look; input ``density`` (n, 3, p, p), output ``answers`` (n, ``look.outputs``)."""
     graph, found = _Graph(), list[str]()
-    *levels, last = _trunk(graph, weights, look.network)
-    if look.places:
-        found = [
-            graph.op("ReduceMean", [last], "mean", axes=[2, 3], keepdims=0),
-            graph.op("Flatten", [graph.conv_norm(weights, "places", last)], "flat", axis=1),
-        ]
+    if look.around is not None:
+        inner = graph.op("Slice", ["density", *_middle(graph, look.seen_px, look.patch_px, "inner")], "inner")
+        half = graph.op(
+            "AveragePool", ["density"], "half", kernel_shape=[AROUND, AROUND], strides=[AROUND, AROUND]
+        )
+        found = _view(graph, weights, look.network, inner) + _view(
+            graph, weights, look.around, half, "around."
+        )
+    elif look.places:
+        found = _view(graph, weights, look.network, "density")
     else:
-        for index, level in enumerate([*levels, last]):
+        for index, level in enumerate(_trunk(graph, weights, look.network, "density")):
             found += _statistics(
                 graph, level, look.patch_px >> min(index + 1, HALVINGS), f"statistics.{index}"
             )
@@ -125,17 +129,30 @@ def second_twin(weights: Mapping[str, Floats], look: SecondLook) -> bytes:
     graph.constant("head.weight", np.ascontiguousarray(weight.T))
     graph.constant("head.bias", bias)
     graph.op("Add", [graph.op("MatMul", [features, "head.weight"], "head"), "head.bias"], "answers")
-    given: list[int | str] = ["n", 3, look.patch_px, look.patch_px]
+    given: list[int | str] = ["n", 3, look.seen_px, look.seen_px]
     return _model(graph, "placenet" if look.places else "cropnet", given, ("answers", ["n", len(bias)]))
 
 
-def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> list[str]:
+def _view(
+    graph: _Graph, weights: Mapping[str, Floats], network: Network, given: str, prefix: str = ""
+) -> list[str]:
+    """See ``second_networks.View``: its features."""
+    *_, last = _trunk(graph, weights, network, given, prefix)
+    return [
+        graph.op("ReduceMean", [last], f"{prefix}mean", axes=[2, 3], keepdims=0),
+        graph.op("Flatten", [graph.conv_norm(weights, f"{prefix}places", last)], f"{prefix}flat", axis=1),
+    ]
+
+
+def _trunk(
+    graph: _Graph, weights: Mapping[str, Floats], network: Network, given: str, prefix: str = ""
+) -> list[str]:
     """See ``architectures.Trunk``: the values of its levels."""
-    levels = ["density"]
+    levels = [given]
     for index in range(len(network.channels)):
-        levels.append(graph.conv_norm(weights, f"stem.{index}", levels[-1], stride=2))
+        levels.append(graph.conv_norm(weights, f"{prefix}stem.{index}", levels[-1], stride=2))
     for index, dilation in enumerate(network.dilations):
-        layer = f"blocks.{index}"
+        layer = f"{prefix}blocks.{index}"
         if network.separable:
             branch = graph.conv_norm(weights, f"{layer}.0", levels[-1], dilation=dilation)
             branch = graph.conv_norm(weights, f"{layer}.1", branch)
@@ -145,12 +162,17 @@ def _trunk(graph: _Graph, weights: Mapping[str, Floats], network: Network) -> li
     return levels[1:]
 
 
+def _middle(graph: _Graph, side: int, kept: int, name: str) -> list[str]:
+    """What a slice needs to keep the ``kept`` × ``kept`` places in the middle of ``side`` × ``side``."""
+    edge = (side - kept) // 2
+    bounds = {"from": [edge, edge], "to": [edge + kept, edge + kept], "axes": [2, 3]}
+    return [graph.constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()]
+
+
 def _statistics(graph: _Graph, maps: str, side: int, name: str) -> list[str]:
     """See ``second_networks.CropNet``: mean, spread and maximum of ``side`` × ``side`` maps, and of their middle."""
-    quarter = side // 4
-    bounds = {"from": [quarter, quarter], "to": [side - quarter, side - quarter], "axes": [2, 3]}
-    places = [graph.constant(f"{name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()]
-    middle = graph.op("Slice", [maps, *places], f"{name}.middle")
+    bounds = _middle(graph, side, side - 2 * (side // 4), name)
+    middle = graph.op("Slice", [maps, *bounds], f"{name}.middle")
     mean = graph.op("ReduceMean", [maps], f"{name}.mean", axes=[2, 3], keepdims=0)
     squares = graph.op("Mul", [maps, maps], f"{name}.squares")
     power = graph.op("ReduceMean", [squares], f"{name}.power", axes=[2, 3], keepdims=0)

@@ -1,7 +1,7 @@
 """What is a detector package on disk, and can the one at hand be trusted?
 
 A folder: ``config.json`` (a superset of the WSInfer 1.0 model format), ``model.safetensors``, an ONNX twin of each of
-its one or two networks, a self-test image with the detections expected on it, a model card. Pickles are never opened.
+its one to three networks, a self-test image with the detections expected on it, a model card. Pickles are never opened.
 """
 
 import hashlib
@@ -24,10 +24,13 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 TWIN = "model.onnx"
 SECOND_TWIN = "second.onnx"
+CROP_TWIN = "crops.onnx"
 SECOND_PREFIX = "second."
+CROP_PREFIX = "crops."
 STATISTICS = 5
 STRIDE = 8
 BOX = 4
+AROUND = 2
 SELF_TEST_IMAGE = "self_test.png"
 SELF_TEST = "self_test.json"
 CARD = "MODEL_CARD.md"
@@ -85,9 +88,10 @@ class SecondLook(BaseModel):
         patch_px: side of the patch, px at the package's scale.
         places: how many numbers it keeps of every place of the patch, and then it also says where the cell's box is;
             0: it knows statistics of the patch only.
+        around: the trunk of a second view, twice as wide at half the scale; None without one.
         floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
+        mirrored_from: its own P(abnormal), uncalibrated, from which it looks at the mirrored patch too; None: never.
         calibration: how both looks become one probability.
-        taught_by_crops: it learnt from crops of single cells, each filling a patch.
     """
 
     model_config = _STRICT
@@ -95,9 +99,10 @@ class SecondLook(BaseModel):
     network: Network = Network(channels=(24, 48, 96), dilations=(1, 1, 1, 1))
     patch_px: int = Field(default=96, ge=32, le=512, multiple_of=8)
     places: int = Field(default=0, ge=0, le=512)
+    around: Network | None = None
     floor: float = Field(default=0.02, ge=0, lt=1)
+    mirrored_from: float | None = Field(default=None, ge=0, le=1)
     calibration: SecondCalibration = SecondCalibration()
-    taught_by_crops: bool = False
 
     @property
     def outputs(self) -> int:
@@ -109,12 +114,39 @@ class SecondLook(BaseModel):
         """How many numbers its last layer sees."""
         if not self.places:
             return self.network.statistics
-        return self.network.channels[2] + self.places * (self.patch_px // STRIDE) ** 2
+        views = [self.network] if self.around is None else [self.network, self.around]
+        kept = self.places * (self.patch_px // STRIDE) ** 2
+        return sum(view.channels[2] + kept for view in views)
+
+    @property
+    def seen_px(self) -> int:
+        """Side of all that it is shown of the image, px at the package's scale."""
+        return self.patch_px if self.around is None else AROUND * self.patch_px
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, body: object) -> object:
+        """Packages once said here whether crops taught this look; those have a look of their own now."""
+        if not isinstance(body, dict) or "taught_by_crops" not in body:
+            return body
+        if body["taught_by_crops"]:
+            raise ValueError(
+                "it was taught by crops in an older format: teach them to it again with rackscan train"
+            )
+        return {name: value for name, value in body.items() if name != "taught_by_crops"}
+
+    @model_validator(mode="after")
+    def _around_places(self) -> "SecondLook":
+        if self.around is not None and not self.places:
+            raise ValueError("a second look with a view around keeps places")
+        return self
 
 
 class Extension(BaseModel):
     """What we keep beyond WSInfer's format.
 
+    ``crop_look`` learnt from crops of single cells, each filling a patch: it names what the others suspect; its
+    calibration's ``first`` is of what they say.
     ``candidate_floor`` is the least object score that is a detection, ``cell_floor`` the least that counts as a cell.
     """
 
@@ -123,6 +155,7 @@ class Extension(BaseModel):
     network: Network = Network()
     calibration: Calibration = Calibration()
     second_look: SecondLook | None = None
+    crop_look: SecondLook | None = None
     candidate_floor: float = Field(default=0.08, gt=0, lt=1)
     cell_floor: float = Field(default=0.3, gt=0, lt=1)
     provenance: str
@@ -150,23 +183,31 @@ class PackageConfig(BaseModel):
         names = tuple(entry.name for entry in self.rackscan.classes)
         if names != self.class_names or len(names) != self.num_classes or len(set(names)) != len(names):
             raise ValueError("class_names, num_classes and rackscan.classes do not say the same classes")
-        second = self.rackscan.second_look
-        if second is not None and not set(second.class_names) <= set(names):
-            raise ValueError("rackscan.second_look names classes that the package does not have")
+        for which, look in (("second", self.rackscan.second_look), ("crop", self.rackscan.crop_look)):
+            if look is not None and not set(look.class_names) <= set(names):
+                raise ValueError(f"rackscan.{which}_look names classes that the package does not have")
         return self
 
     @property
     def hashed(self) -> tuple[str, ...]:
         """The files whose hashes it lists."""
-        return _ALWAYS_HASHED if self.rackscan.second_look is None else (*_ALWAYS_HASHED, SECOND_TWIN)
+        twins = {SECOND_TWIN: self.rackscan.second_look, CROP_TWIN: self.rackscan.crop_look}
+        return (*_ALWAYS_HASHED, *(twin for twin, look in twins.items() if look is not None))
 
 
-def second_weights(weights: dict[str, Floats]) -> dict[str, Floats]:
-    """Those of the second look, by their own names; empty without one."""
-    own = (
-        (name.removeprefix(SECOND_PREFIX), v) for name, v in weights.items() if name.startswith(SECOND_PREFIX)
-    )
-    return dict(own)
+def first_weights(weights: dict[str, Floats]) -> dict[str, Floats]:
+    """Those of the first look."""
+    return {name: v for name, v in weights.items() if not name.startswith((SECOND_PREFIX, CROP_PREFIX))}
+
+
+def weights_of(weights: dict[str, Floats], prefix: str = SECOND_PREFIX) -> dict[str, Floats]:
+    """Those of the second look, or of the crop look by its prefix, by their own names; empty without one."""
+    return {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
+
+
+def named(weights: dict[str, Floats], prefix: str = SECOND_PREFIX) -> dict[str, Floats]:
+    """The weights of a look as a package keeps them."""
+    return {prefix + name: values for name, values in weights.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +220,7 @@ class DetectorPackage:
         weights: the arrays of ``model.safetensors``, float32, by name.
         twin: the bytes of the ONNX file.
         second_twin: those of the second look's; None without one.
+        crop_twin: those of the crop look's; None without one.
         self_test_image: (h, w, 3) uint8 RGB at the package's own scale.
         self_test: what a detector must find on it.
         hash: sha256 over the names and hashes of all files, hexadecimal.
@@ -192,6 +234,7 @@ class DetectorPackage:
     self_test: Detections
     hash: str
     second_twin: bytes | None = None
+    crop_twin: bytes | None = None
 
     @property
     def classes(self) -> tuple[CellClass, ...]:
@@ -220,7 +263,8 @@ class DetectorPackage:
         image, expected = _read_self_test(path)
         twin = (path / TWIN).read_bytes()
         second = (path / SECOND_TWIN).read_bytes() if config.rackscan.second_look else None
-        return cls(path, config, weights, twin, image, expected, package_hash(path, config), second)
+        crop = (path / CROP_TWIN).read_bytes() if config.rackscan.crop_look else None
+        return cls(path, config, weights, twin, image, expected, package_hash(path, config), second, crop)
 
 
 def sha256_of(file: Path) -> str:

@@ -3,10 +3,13 @@
 A candidate's patch depends on the image around it only, not on how many others there are.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.classes import Role
+from detection.classes import Role, plain
+from detection.crop_look import ORGANISM, named_by_crops
 from detection.decoding import Candidates, calibrated, detections_of, logit, sigmoid, softmax, told
 from detection.detections import Detections, Floats
 from detection.evaluation import iou
@@ -18,12 +21,13 @@ SAME_BOX_IOU = 0.5
 BOX_STEP_PX = 16.0
 BOX_SIDE_PX = 32.0
 FARTHEST = 3.0
+NAMED_FROM = 0.1
 Numbers = NDArray[np.float64]
 
 
 def chosen(candidates: Candidates, extension: Extension) -> NDArray[np.intp]:
     """(n,) the candidates whose first look is at or over the floor; at most the 160 highest, in reading order."""
-    look = extension.second_look
+    look = extension.second_look or extension.crop_look
     if look is None:
         return np.zeros(0, np.intp)
     raw = candidates.raw(extension)
@@ -33,13 +37,17 @@ def chosen(candidates: Candidates, extension: Extension) -> NDArray[np.intp]:
 
 
 def patches(density: Floats, boxes: Numbers, look: SecondLook) -> Floats:
-    """(n, 3, p, p) float32: the densities around the middles of ``boxes``, mirrored beyond the image's edges."""
-    side = look.patch_px
+    """(n, 3, s, s) float32: the densities around the middles of ``boxes``, mirrored beyond the image's edges."""
+    side = look.seen_px
     corners = _middles(boxes).astype(int) - side // 2
     out = np.empty((len(boxes), len(density), side, side), np.float32)
+    height, width = density.shape[1:]
     for patch, (x, y) in zip(out, corners, strict=True):
-        rows = _mirrored(np.arange(y, y + side), density.shape[1])
-        cols = _mirrored(np.arange(x, x + side), density.shape[2])
+        if x >= 0 and y >= 0 and x + side <= width and y + side <= height:
+            patch[:] = density[:, y : y + side, x : x + side]
+            continue
+        rows = _mirrored(np.arange(y, y + side), height)
+        cols = _mirrored(np.arange(x, x + side), width)
         patch[:] = density[:, rows[:, None], cols[None]]
     return out
 
@@ -67,36 +75,102 @@ def batches(given: Floats) -> list[tuple[Floats, int]]:
     return found
 
 
+def answers_to(
+    second: Callable[[Floats], Floats], shown: Floats, extension: Extension, look: SecondLook
+) -> Floats:
+    """(n, outputs) what the network ``second`` says of the patches ``shown``.
+
+    Of those that it suspects it says the mean of four views: as it is, mirrored along either axis, along both.
+    """
+    answers = second(shown)
+    if look.mirrored_from is None:
+        return answers
+    doubtful = np.flatnonzero(_suspicion(answers, extension, look) >= look.mirrored_from)
+    if not len(doubtful):
+        return answers
+    views = [answers[doubtful]]
+    for axes in ((3,), (2,), (2, 3)):
+        view = second(np.ascontiguousarray(np.flip(shown[doubtful], axes)))
+        if look.places:
+            view[:, [-BOX + 3 - axis for axis in axes]] *= -1
+        views.append(view)
+    answers[doubtful] = np.mean(views, axis=0)
+    return answers
+
+
+def _suspicion(answers: NDArray[np.floating], extension: Extension, look: SecondLook) -> Numbers:
+    """(n,) P(abnormal) as the second look alone says it, uncalibrated."""
+    shares = softmax(answers[:, : len(look.class_names) + 1])
+    roles = {entry.name: entry.role for entry in extension.classes}
+    which = [index for index, name in enumerate(look.class_names) if roles[name] is Role.ABNORMAL]
+    return np.asarray(shares[:, which].sum(axis=1))
+
+
+def asks_crops(answers: NDArray[np.floating], extension: Extension) -> NDArray[np.bool_]:
+    """(n,) is the crop look asked about the cells of these ``answers`` of the second?
+
+    It names cells that may be abnormal or an organism. Where it also says how abnormal they are, it is asked of all.
+    """
+    look, crops = extension.second_look, extension.crop_look
+    if crops is None:
+        return np.zeros(len(answers), bool)
+    if look is None or crops.calibration.second:
+        return np.ones(len(answers), bool)
+    shares = softmax(answers[:, : len(look.class_names) + 1])[:, :-1]
+    organism = [plain(name) == ORGANISM for name in look.class_names]
+    return np.asarray(_suspicion(answers, extension, look) + shares[:, organism].sum(axis=1) >= NAMED_FROM)
+
+
 def told_again(
-    candidates: Candidates, extension: Extension, again: NDArray[np.intp], answers: NDArray[np.floating]
+    candidates: Candidates,
+    extension: Extension,
+    again: NDArray[np.intp],
+    answers: NDArray[np.floating],
+    by_crops: NDArray[np.floating] | None = None,
 ) -> Detections:
-    """What both looks say together; ``answers`` (n, outputs) of the second are of the candidates ``again``.
+    """What all looks say together; ``answers`` (n, outputs) of the second are of the candidates ``again``.
 
     Classes that only the first look knows keep its share; the rest is shared out by the second. Where it says boxes,
-    those count, and of several for one cell the most suspicious stays.
+    those count, and of several for one cell the most suspicious stays. ``by_crops`` are the crop look's answers, not
+    a number where it was not asked.
     """
-    look = extension.second_look
-    if look is None or not len(again):
+    if not len(again):
         return told(candidates, extension)
-    shares = softmax(answers[:, : len(look.class_names) + 1])
-    names = [entry.name for entry in extension.classes]
-    column = np.array([names.index(name) for name in look.class_names])
-    classes = candidates.shares.copy()
-    among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
-    classes[np.ix_(again, column)] = among * shares[:, :-1]
-    raw = candidates.raw(extension)
-    abnormal = calibrated(raw, extension.calibration)
-    which = [i for i, c in enumerate(column) if extension.classes[c].role is Role.ABNORMAL]
-    suspicion = shares[:, which].sum(axis=1)
-    how = look.calibration
-    abnormal[again] = sigmoid(how.second * logit(suspicion) + how.first * logit(raw[again]) + how.offset)
-    if not look.places:
+    classes, abnormal, suspicion = _both(candidates, extension, again, answers)
+    crops = extension.crop_look
+    if crops is not None and by_crops is not None:
+        asked = ~np.isnan(by_crops[:, 0])
+        own = again[asked]
+        classes[own], abnormal[own] = named_by_crops(
+            classes[own], abnormal[own], by_crops[asked], crops, extension.classes
+        )
+    look = extension.second_look
+    if look is None or not look.places:
         return detections_of(candidates, classes, abnormal, extension)
     boxes = candidates.boxes.copy()
     boxes[again] = placed(boxes[again], answers[:, -BOX:])
     moved = Candidates(boxes, candidates.objectness, candidates.shares)
     kept = np.delete(np.arange(len(boxes)), again[_doubles(boxes[again], suspicion)])
     return detections_of(moved, classes, abnormal, extension).take(kept)
+
+
+def _both(
+    candidates: Candidates, extension: Extension, again: NDArray[np.intp], answers: NDArray[np.floating]
+) -> tuple[Numbers, Numbers, Numbers]:
+    """(m, k) class probabilities and (m,) P(abnormal) by both looks, (n,) the suspicion of the second alone."""
+    look, classes, raw = extension.second_look, candidates.shares.copy(), candidates.raw(extension)
+    abnormal = calibrated(raw, extension.calibration)
+    if look is None:
+        return classes, abnormal, raw[again]
+    shares = softmax(answers[:, : len(look.class_names) + 1])
+    names = [entry.name for entry in extension.classes]
+    column = np.array([names.index(name) for name in look.class_names])
+    among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
+    classes[np.ix_(again, column)] = among * shares[:, :-1]
+    suspicion = _suspicion(answers, extension, look)
+    how = look.calibration
+    abnormal[again] = sigmoid(how.second * logit(suspicion) + how.first * logit(raw[again]) + how.offset)
+    return classes, abnormal, suspicion
 
 
 def placed(boxes: Numbers, said: NDArray[np.floating]) -> Numbers:

@@ -6,9 +6,10 @@ The other keeps what lies where, so that the nucleus in the middle counts for it
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from detection.architectures import ConvNorm, Trunk
-from detection.package import SecondLook
+from detection.package import AROUND, Network, SecondLook
 
 SPREAD_FLOOR = 1e-4
 
@@ -46,25 +47,44 @@ def _statistics(maps: Tensor) -> Tensor:
     return torch.cat([mean, spread, maps.amax((2, 3)), middle.mean((2, 3)), middle.amax((2, 3))], 1)
 
 
-class PlaceNet(Trunk):
+class View(Trunk):
+    """What lies where in a patch: the last level of the trunk, as a few numbers of every place and as its mean."""
+
+    def __init__(self, network: Network, places: int) -> None:
+        super().__init__(network)
+        self.places = ConvNorm(network.channels[2], places, kernel=1)
+
+    def features(self, density: Tensor) -> Tensor:
+        """(n, f) of a batch of (n, 3, p, p)."""
+        *_, last = self.levels(density)
+        return torch.cat([last.mean((2, 3)), self.places(last).flatten(1)], 1)
+
+
+class PlaceNet(View):
     """The second look that keeps places: what is in the middle of this patch, and where does it end?
 
-    The last level of the trunk, as a few numbers of every place and as its mean, goes into one linear layer.
+    Chromatin needs every px, the cell's outline and neighbours need width: with ``look.around`` the network sees the
+    middle of its patch as it is and the whole at half the scale. All features go into one linear layer.
 
-    Input (n, 3, p, p) optical densities; output (n, k + 5): the k classes' logits, that of "none of the classes", and
-    the box as ``decoding.placed`` reads it.
+    Input (n, 3, s, s) optical densities, s = ``look.seen_px``; output (n, k + 5): the k classes' logits, that of "none
+    of the classes", and the box as ``second_look.placed`` reads it.
     """
 
     def __init__(self, look: SecondLook) -> None:
-        super().__init__(look.network)
-        self.places = ConvNorm(look.network.channels[2], look.places, kernel=1)
+        super().__init__(look.network, look.places)
+        self.around = None if look.around is None else View(look.around, look.places)
         self.norm = nn.BatchNorm1d(look.features)
         self.head = nn.Linear(look.features, look.outputs)
+        self._edge = (look.seen_px - look.patch_px) // 2
 
     def forward(self, density: Tensor) -> Tensor:
         """The logits and boxes of a batch."""
-        *_, last = self.levels(density)
-        features = torch.cat([last.mean((2, 3)), self.places(last).flatten(1)], 1)
+        if self.around is None:
+            features = self.features(density)
+        else:
+            inner = slice(self._edge, -self._edge)
+            whole = self.around.features(functional.avg_pool2d(density, AROUND))
+            features = torch.cat([self.features(density[..., inner, inner]), whole], 1)
         answers: Tensor = self.head(self.norm(features))
         return answers
 

@@ -1,10 +1,12 @@
 """How does the second look learn? From what the first one found on the training images, rightly or not.
 
-What the first look finds hard is what the second is shown most: its own false alarms are the negatives.
+What the first look finds hard is what the second is shown most: its own false alarms are the negatives. Later it is
+shown most what it takes for abnormal itself (hard negatives; Shrivastava et al., CVPR 2016).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,27 +16,33 @@ from torch import Tensor
 from torch.nn import functional
 
 from detection.architectures import device_here
-from detection.descent import Progress, descend
+from detection.descent import Progress, at_rest, descend
 from detection.detections import Detections, Floats
 from detection.evaluation import SAME_CELL_IOU, iou, unasked
 from detection.package import BOX, SecondLook
 from detection.second_look import box_of
 from detection.second_networks import second_network
-from detection.targets import CLOSE, Cells, cut, seen
+from detection.targets import CLOSE, NONE, Augmentation, Cells, cut, seen
 from detection.training import Example
 
+BOX_WEIGHT = 4.0
+"""A box off by a few px costs little beside a wrong class: without weight the network would not learn to see edges."""
 LEAST_SUSPICION = 0.02
 """How suspicious a normal cell counts that the first look passed over."""
 
 
 class SecondSettings(BaseModel):
-    """How long and on how much at a time; ``jitter_px`` is how far a candidate's middle may be off."""
+    """How long and on how much at a time; ``jitter_px`` is how far a candidate's middle may be off.
+
+    ``rounds`` are the parts of the training before each of which but the first the normal cells are weighed anew.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: int = Field(default=3000, ge=1)
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=2e-3, gt=0)
     jitter_px: float = Field(default=3.0, ge=0)
+    rounds: int = Field(default=2, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,7 @@ class PatchSampler:
         abnormal: Sequence[int] = (),
     ) -> None:
         self._examples, self._given, self._look, self._settings = examples, given, look, settings
+        self._abnormal = list(abnormal)
         self._rng = np.random.default_rng((seed, 11))
         self._cumulated = np.cumsum(_chances(given, abnormal))
 
@@ -147,20 +156,29 @@ class PatchSampler:
         """(n, 3, p, p) densities, (n,) labels and (n, 4) what is to be said of the boxes."""
         at = self._rng.random(self._settings.batch) * self._cumulated[-1]
         drawn = np.minimum(np.searchsorted(self._cumulated, at), len(self._given) - 1)
-        shown = [self._patch(int(index)) for index in drawn]
+        shown = [self._patch(int(index), CLOSE) for index in drawn]
         boxes = np.concatenate([box for _, box in shown])
-        middle = np.full((len(boxes), 2), self._look.patch_px / 2)
+        middle = np.full((len(boxes), 2), self._look.seen_px / 2)
         wanted = box_of(middle, boxes).astype(np.float32)
         return np.stack([density for density, _ in shown]), self._given.labels[drawn], wanted
 
-    def _patch(self, index: int) -> tuple[Floats, NDArray[np.float64]]:
+    def weigh(self, suspicion: Callable[[Floats], NDArray[np.float64]]) -> None:
+        """From now on draw normal cells by what ``suspicion`` says of them: (n, 3, s, s) densities to (n,) chances."""
+        normal = np.flatnonzero(~np.isin(self._given.labels, self._abnormal))
+        found = self._given.suspicion.copy()
+        for start in range(0, len(normal), self._settings.batch):
+            part = normal[start : start + self._settings.batch]
+            found[part] = suspicion(np.stack([self._patch(int(index), NONE)[0] for index in part]))
+        self._cumulated = np.cumsum(_chances(replace(self._given, suspicion=found), self._abnormal))
+
+    def _patch(self, index: int, how: Augmentation) -> tuple[Floats, NDArray[np.float64]]:
         given, example = self._given, self._examples[int(self._given.examples[index])]
-        off = self._rng.normal(0, self._settings.jitter_px, 2) / example.zoom
+        off = self._rng.normal(0, self._settings.jitter_px, 2) / example.zoom if how.turns else 0.0
         x, y = given.centres[index] + off
-        place, side = (float(x), float(y)), self._look.patch_px
+        place, side = (float(x), float(y)), self._look.seen_px
         own = Cells(given.boxes[index][None].astype(np.float32), given.labels[index][None])
-        patch, moved = cut(example.image, own, place, example.zoom, CLOSE, side, self._rng)
-        return seen(patch, example.white, CLOSE, self._rng), moved.boxes.astype(np.float64)
+        patch, moved = cut(example.image, own, place, example.zoom, how, side, self._rng)
+        return seen(patch, example.white, how, self._rng), moved.boxes.astype(np.float64)
 
 
 def _chances(given: Suspects, abnormal: Sequence[int]) -> NDArray[np.float64]:
@@ -206,14 +224,26 @@ def fit_second(
     taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
     network.load_state_dict(fresh | taken)
 
+    def suspicion(densities: Floats) -> NDArray[np.float64]:
+        with at_rest(network):
+            given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
+            chances = functional.softmax(network(given)[:, : len(look.class_names) + 1], 1)
+            return np.asarray(chances[:, list(abnormal)].sum(1).cpu().numpy(), np.float64)
+
+    numbers, round_steps = itertools.count(), -(-settings.steps // settings.rounds)
+
     def next_loss(network: torch.nn.Module) -> Tensor:
+        number = next(numbers)
+        if abnormal and number and number % round_steps == 0:
+            sampler.weigh(suspicion)
         densities, labels, boxes = sampler.batch()
         given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
         answers = network(given)
         said = torch.from_numpy(boxes).to(device) if look.places else None
         return _loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
 
-    return descend(network.to(device), next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
+    network = network.to(device)
+    return descend(network, next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
 
 
 def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:
@@ -228,5 +258,5 @@ def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Seque
         total = total + functional.binary_cross_entropy_with_logits(odds, yes)
     if boxes is not None:
         off = functional.smooth_l1_loss(answers[:, -BOX:], boxes, reduction="none").mean(1)
-        total = total + (off * (labels != none)).mean()
+        total = total + BOX_WEIGHT * (off * (labels != none)).mean()
     return total

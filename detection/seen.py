@@ -168,12 +168,15 @@ def crop_shares(detector: OnnxDetector, image: Image, strain: Strain = AS_IT_IS)
     look that learnt from crops; to any other it is shown as wide as a squamous cell.
     """
     config = detector.package.config
-    look = config.rackscan.second_look
+    extension = config.rackscan
+    look = extension.crop_look or extension.second_look
     if look is None:
         (maps,) = detector.maps([crop_density(strain.lit(image), strain.size)])
         return class_shares(maps)
-    wide = 1.0 if look.taught_by_crops else SQUAME_UM / config.spacing_um_px / look.patch_px
-    answers = detector.second(crop_views(strain.lit(image), look.patch_px, strain.size * wide))
+    taught = extension.crop_look is not None
+    wide = 1.0 if taught else SQUAME_UM / config.spacing_um_px / look.seen_px
+    asked = detector.crop if taught else detector.second
+    answers = asked(crop_views(strain.lit(image), look.seen_px, strain.size * wide))
     chances = softmax(answers[:, : len(look.class_names) + 1])
     names = list(config.class_names)
     shares = np.zeros(len(names))

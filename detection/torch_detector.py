@@ -10,7 +10,14 @@ from detection.architectures import ARCHITECTURES, build, device_here
 from detection.detections import Detections, Floats, Image
 from detection.detector import find
 from detection.errors import PackageError
-from detection.package import SECOND_PREFIX, WEIGHTS, DetectorPackage, second_weights
+from detection.package import (
+    CROP_PREFIX,
+    SECOND_PREFIX,
+    WEIGHTS,
+    DetectorPackage,
+    first_weights,
+    weights_of,
+)
 from detection.second_look import batches
 from detection.second_networks import second_network
 
@@ -24,10 +31,15 @@ class TorchDetector:
         self._package = package
         self._device = device or device_here()
         self._network = _network(package).to(self._device).eval()
-        look = package.config.rackscan.second_look
-        self._second = (
-            None if look is None else _second(package, second_network(look)).to(self._device).eval()
-        )
+        extension = package.config.rackscan
+        looks = {SECOND_PREFIX: extension.second_look, CROP_PREFIX: extension.crop_look}
+        self._looks = {
+            prefix: _filled(package, second_network(look), weights_of(package.weights, prefix))
+            .to(self._device)
+            .eval()
+            for prefix, look in looks.items()
+            if look is not None
+        }
 
     @property
     def package(self) -> DetectorPackage:
@@ -55,10 +67,17 @@ class TorchDetector:
 
     def second(self, patches: Floats) -> Floats:
         """See :class:`detection.detector.Networks`."""
-        if self._second is None:
-            raise PackageError(str(self._package.path), ["it has no second look"])
-        answers = [self._run(self._second, batch)[:count] for batch, count in batches(patches)]
-        return np.concatenate(answers)
+        return self._looked(SECOND_PREFIX, patches)
+
+    def crop(self, patches: Floats) -> Floats:
+        """See :class:`detection.detector.Networks`."""
+        return self._looked(CROP_PREFIX, patches)
+
+    def _looked(self, prefix: str, patches: Floats) -> Floats:
+        if prefix not in self._looks:
+            raise PackageError(str(self._package.path), [f"it has no weights {prefix}*"])
+        network = self._looks[prefix]
+        return np.concatenate([self._run(network, batch)[:count] for batch, count in batches(patches)])
 
     def _batch(self, densities: Sequence[Floats], size: int) -> list[Floats]:
         batch = np.zeros((size, *densities[0].shape), np.float32)
@@ -80,12 +99,7 @@ def _network(package: DetectorPackage) -> torch.nn.Module:
         known = ", ".join(ARCHITECTURES)
         raise PackageError(str(package.path), [f"architecture {config.architecture} is not one of {known}"])
     network = build(config.architecture, config.rackscan.network, config.num_classes)
-    first = {name: values for name, values in package.weights.items() if not name.startswith(SECOND_PREFIX)}
-    return _filled(package, network, first)
-
-
-def _second(package: DetectorPackage, network: torch.nn.Module) -> torch.nn.Module:
-    return _filled(package, network, second_weights(package.weights))
+    return _filled(package, network, first_weights(package.weights))
 
 
 def _filled(

@@ -14,6 +14,9 @@ from detection.onnx_twin import cellnet_twin, second_twin
 from detection.package import (
     CARD,
     CONFIG,
+    CROP_PREFIX,
+    CROP_TWIN,
+    SECOND_PREFIX,
     SECOND_TWIN,
     SELF_TEST,
     SELF_TEST_IMAGE,
@@ -21,8 +24,9 @@ from detection.package import (
     WEIGHTS,
     DetectorPackage,
     PackageConfig,
-    second_weights,
+    SecondLook,
     sha256_of,
+    weights_of,
 )
 
 
@@ -36,17 +40,18 @@ class Trained:
     def opened(self, image: Image) -> OnnxDetector:
         """A detector on the CPU, without any file; ``image`` stands in as self-test image."""
         twin = cellnet_twin(self.weights, self.config.rackscan.network)
-        nothing = Detections.none()
+        nothing, extension = Detections.none(), self.config.rackscan
+        twins = (
+            self._twin(extension.second_look, SECOND_PREFIX),
+            self._twin(extension.crop_look, CROP_PREFIX),
+        )
         package = DetectorPackage(
-            Path("unsaved"), self.config, self.weights, twin, image, nothing, "", self._second_twin()
+            Path("unsaved"), self.config, self.weights, twin, image, nothing, "", *twins
         )
         return OnnxDetector(package)
 
-    def _second_twin(self) -> bytes | None:
-        look = self.config.rackscan.second_look
-        if look is None:
-            return None
-        return second_twin(second_weights(self.weights), look)
+    def _twin(self, look: SecondLook | None, prefix: str) -> bytes | None:
+        return None if look is None else second_twin(weights_of(self.weights, prefix), look)
 
 
 def write_package(trained: Trained, self_test_image: Image, card: str, out: Path) -> DetectorPackage:
@@ -63,8 +68,10 @@ def write_package(trained: Trained, self_test_image: Image, card: str, out: Path
     (expected,) = detector.detect([self_test_image], trained.config.spacing_um_px)
     (out / WEIGHTS).write_bytes(_saved(trained.weights))
     (out / TWIN).write_bytes(detector.package.twin)
-    if detector.package.second_twin is not None:
-        (out / SECOND_TWIN).write_bytes(detector.package.second_twin)
+    twins = {SECOND_TWIN: detector.package.second_twin, CROP_TWIN: detector.package.crop_twin}
+    for name, twin in twins.items():
+        if twin is not None:
+            (out / name).write_bytes(twin)
     _write_png(out / SELF_TEST_IMAGE, self_test_image)
     (out / SELF_TEST).write_text(json.dumps(expected.to_json()))
     (out / CARD).write_text(card)

@@ -1,12 +1,13 @@
 """Which simulated fields does the shipped detector learn from? Writes them as COCO boxes.
 
-    python scripts/make_training_set.py OUT --scenes 700 --crowded 1000 --alike 1000 --slides 16 --seed 1
+    python -m scripts.make_training_set OUT --scenes 700 --crowded 1000 --alike 1000 --slides 16 --seed 1
 
 Scenes are small fields of widely varied stain, light, blur and scale. Crowded ones hold up to four times as many cells
 and many of the normal kinds that look abnormal, each drawn anew. Those of what looks alike hold a handful of abnormal
 cells and a dozen of the normal ones taken for them, for a look at single cells. Slides are the shipped rig's own, but
 with some hundred abnormal cells each, most fields beside one, seen by its camera at heights around the focus; their
-seeds are not those of any rack.
+seeds are not those of any rack. Suspicious places are those of normal slides that a detector takes most for abnormal
+(``suspicious_places``).
 OUT/images/PART_*.png|jpg and OUT/PART.json; the same arguments write the same files.
 """
 
@@ -22,10 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.detector import open_detector
 from scanner.devices.simulated.scene import ABNORMAL_MIX, NORMAL_MIX, Look, Scene, render_scene
 from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
 from scanner.offline.simulated_fields import SlideUnderCamera
+from scripts.suspicious_places import suspicious_places
 
 UM_PER_PX = 0.5
 SIZE_PX = 512
@@ -100,6 +103,8 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     for kind in ("scenes", "crowded", "alike", "slides"):
         parser.add_argument(f"--{kind}", type=int, default=0, help="how many of them")
+    parser.add_argument("--suspicious", type=int, default=0, help="normal slides to show to --package")
+    parser.add_argument("--package", type=Path, help="the detector to confront with its errors")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--part", default="scenes", help="names the files, so that a folder can hold several sets"
@@ -120,6 +125,9 @@ def main() -> int:
     for number in range(given.slides):
         _add_slide(coco, number, given.out, given.seed, given.part)
         print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
+    for number in range(given.suspicious):
+        _add_suspicious(coco, number, given.out, given.package, given.seed, given.part)
+        print(f"{number + 1} of {given.suspicious} normal slides", file=sys.stderr)
     (given.out / f"{given.part}.json").write_text(json.dumps(coco))
     return 0
 
@@ -202,6 +210,16 @@ def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int, part: st
         field = slide.look(place, float(rng.normal(0, DEFOCUS_UM)))
         labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
         _add(coco, out, f"{name}_{index:03d}", field.rgb, None, slide.grid.um_per_px, name, labelled)
+
+
+def _add_suspicious(
+    coco: dict[str, Any], number: int, out: Path, package: Path, seed: int, part: str
+) -> None:
+    detector = open_detector(package, "onnx")
+    um_per_px, places = suspicious_places(detector, number, np.random.default_rng((seed, number)))
+    name = f"{part}_normal{number:03d}"
+    for index, (rgb, labelled) in enumerate(places):
+        _add(coco, out, f"{name}_{index:03d}", rgb, None, um_per_px, name, labelled)
 
 
 def _beside(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:

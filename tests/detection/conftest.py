@@ -25,3 +25,10 @@ def package_of_places(tmp_path_factory: pytest.TempPathFactory) -> DetectorPacka
     """The same with a second look that keeps places and says boxes."""
     folder: Path = tmp_path_factory.mktemp("packages") / "places"
     return write_package(seen_twice(places=5), field(256, 256), "# untrained\n", folder)
+
+
+@pytest.fixture(scope="session")
+def package_of_views(tmp_path_factory: pytest.TempPathFactory) -> DetectorPackage:
+    """The same with a view around the patch."""
+    folder: Path = tmp_path_factory.mktemp("packages") / "views"
+    return write_package(seen_twice(places=5, around=True), field(256, 256), "# untrained\n", folder)

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from detection.classes import CellClass, cell_class
+from detection.crop_look import named_by_crops
 from detection.detections import Image
+from detection.errors import PackageError
 from detection.onnx_detector import OnnxDetector
-from detection.package import DetectorPackage, crop_trunk, second_weights
+from detection.package import (
+    CROP_PREFIX,
+    DetectorPackage,
+    SecondCalibration,
+    SecondLook,
+    crop_trunk,
+    weights_of,
+)
 from detection.targets import Cells
 from detection.writing import write_package
 from tests.detection.untrained import field
@@ -44,11 +53,11 @@ def _taught(start: DetectorPackage, names: tuple[str, ...], out: Path) -> Detect
     return write_package(trained, field(256, 256), "# taught\n", out)
 
 
-@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("kind", ["package", "package_of_two", "package_of_views"])
 def test_new_classes_join_the_old_ones_and_cells_are_found_where_they_were(
-    package: DetectorPackage, package_of_two: DetectorPackage, tmp_path: Path, twice: bool
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    start = package_of_two if twice else package
+    start: DetectorPackage = request.getfixturevalue(kind)
     taught = _taught(start, ("hsil", "candida"), tmp_path / "p")
     assert [entry.name for entry in taught.classes] == ["HSIL", "LSIL", "NILM", "leucocyte", "candida"]
     image = field(512, 512, 7)
@@ -58,28 +67,70 @@ def test_new_classes_join_the_old_ones_and_cells_are_found_where_they_were(
     assert (after.scores == before.scores).all()
 
 
-def test_a_second_look_that_keeps_places_gives_way_to_the_statistics_that_ship(
+def test_beside_a_second_look_that_keeps_places_crops_stand_on_the_statistics_that_ship(
     package_of_places: DetectorPackage, tmp_path: Path
 ) -> None:
     taught = _taught(package_of_places, ("hsil", "candida"), tmp_path / "p")
-    look = taught.config.rackscan.second_look
+    assert taught.config.rackscan.second_look == package_of_places.config.rackscan.second_look
+    look = taught.config.rackscan.crop_look
     weights, network = crop_trunk()
     assert look is not None
     assert look.places == 0
     assert look.network == network
-    own = second_weights(taught.weights)
+    own = weights_of(taught.weights, CROP_PREFIX)
     assert all((own[name] == values).all() for name, values in weights.items())
     (found,) = OnnxDetector(taught).detect([field(512, 512, 7)], 0.5)
     assert len(found) > 10
 
 
-def test_crops_without_normal_cells_do_not_change_how_abnormal_a_cell_is(
-    package: DetectorPackage, tmp_path: Path
+@pytest.mark.parametrize("kind", ["package", "package_of_two", "package_of_views"])
+def test_crops_without_normal_cells_name_cells_and_do_not_change_how_abnormal_one_is(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    taught = _taught(package, ("hsil", "lsil"), tmp_path / "p")
+    start: DetectorPackage = request.getfixturevalue(kind)
+    taught = _taught(start, ("hsil", "lsil"), tmp_path / "p")
     image = field(512, 512, 7)
-    (before,), (after,) = (OnnxDetector(p).detect([image], 0.5) for p in (package, taught))
-    assert np.abs(after.abnormal - before.abnormal).max() <= 2e-4
+    (before,), (after,) = (OnnxDetector(p).detect([image], 0.5) for p in (start, taught))
+    assert (after.abnormal == before.abnormal).all()
+    assert (after.abnormal_classes != before.abnormal_classes).any()
+
+
+def test_torch_and_onnx_agree_on_what_crops_taught(package_of_views: DetectorPackage, tmp_path: Path) -> None:
+    from detection.torch_detector import TorchDetector
+
+    taught = _taught(package_of_views, ("hsil", "nilm"), tmp_path / "p")
+    image = field(512, 512, 9)
+    (a,), (b,) = (d(taught).detect([image], 0.5) for d in (OnnxDetector, TorchDetector))
+    assert len(a) == len(b) > 10
+    assert np.abs(a.abnormal - b.abnormal).max() <= 1e-3
+
+
+def test_a_missing_or_changed_crop_network_is_refused(package: DetectorPackage, tmp_path: Path) -> None:
+    taught = _taught(package, ("hsil", "lsil"), tmp_path / "p")
+    (taught.path / "crops.onnx").write_bytes(b"")
+    with pytest.raises(PackageError, match=r"crops\.onnx is not the file"):
+        DetectorPackage.load(taught.path)
+
+
+def test_crops_are_taught_anew_to_a_package_that_learnt_others(
+    package_of_two: DetectorPackage, tmp_path: Path
+) -> None:
+    once = _taught(package_of_two, ("hsil", "candida"), tmp_path / "p")
+    again = _taught(once, ("lsil", "candida"), tmp_path / "q")
+    look = again.config.rackscan.crop_look
+    assert look is not None
+    assert look.class_names == ("LSIL", "candida")
+    assert [entry.name for entry in again.classes] == [entry.name for entry in once.classes]
+
+
+def test_a_class_in_general_gives_its_share_to_those_that_crops_know() -> None:
+    entries = tuple(cell_class(name) for name in ("HSIL", "NILM", "organism", "candida", "leucocyte"))
+    look = SecondLook(class_names=("HSIL", "candida"), calibration=SecondCalibration(second=0.0, first=1.0))
+    classes = np.array([[0.3, 0.2, 0.4, 0.0, 0.1]])
+    answers = np.array([[0.0, np.log(3.0), -30.0]])
+    changed, abnormal = named_by_crops(classes, np.array([0.3]), answers, look, entries)
+    assert changed[0] == pytest.approx([0.175, 0.2, 0.0, 0.525, 0.1])
+    assert abnormal.tolist() == [0.3]
 
 
 def test_crops_with_normal_cells_do(package: DetectorPackage, tmp_path: Path) -> None:

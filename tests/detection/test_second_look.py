@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from detection.decoding import Candidates
-from detection.detections import Detections
+from detection.detections import Detections, Floats
 from detection.detector import open_detector
 from detection.errors import PackageError
 from detection.evaluation import iou
 from detection.onnx_detector import OnnxDetector
-from detection.package import DetectorPackage, SecondLook
+from detection.package import DetectorPackage, Network, SecondLook
 from detection.second_look import (
     BATCH,
     MOST_PER_IMAGE,
     SAME_BOX_IOU,
+    answers_to,
     batches,
     box_of,
     chosen,
@@ -54,7 +55,7 @@ def test_a_second_network_that_is_missing_or_changed_is_refused(
         DetectorPackage.load(copy)
 
 
-@pytest.mark.parametrize("kind", ["package_of_two", "package_of_places"])
+@pytest.mark.parametrize("kind", ["package_of_two", "package_of_places", "package_of_views"])
 def test_torch_and_onnx_agree(kind: str, request: pytest.FixtureRequest) -> None:
     pytest.importorskip("torch", reason="the extra 'torch' is not installed")
     from detection.torch_detector import TorchDetector
@@ -115,6 +116,35 @@ def test_a_patch_is_the_picture_around_the_middle_and_mirrored_at_the_edge() -> 
     assert (corner == wide[:, :32, :32]).all()
 
 
+def test_the_view_around_counts_but_only_a_patch_wide_twice_as_wide(
+    package_of_views: DetectorPackage,
+) -> None:
+    look = package_of_views.config.rackscan.second_look
+    assert look is not None
+    assert (look.patch_px, look.seen_px) == (64, 128)
+    detector = OnnxDetector(package_of_views)
+    density = np.random.default_rng(5).random((3, 256, 256)).astype(np.float32)
+    box = np.array([[118.0, 118.0, 20.0, 20.0]])
+    before = detector.second(patches(density, box, look))
+    density[:, 70:80, 100:140] += 1
+    beside = detector.second(patches(density, box, look))
+    assert np.abs(beside - before).max() > 1e-3
+    density[:, :64] = density[:, 192:] = 0
+    assert (detector.second(patches(density, box, look)) == beside).all()
+
+
+def test_a_second_look_says_no_longer_whether_crops_taught_it() -> None:
+    older = SecondLook(class_names=("HSIL", "NILM")).model_dump() | {"taught_by_crops": False}
+    assert SecondLook.model_validate(older) == SecondLook(class_names=("HSIL", "NILM"))
+    with pytest.raises(ValueError, match="rackscan train"):
+        SecondLook.model_validate(older | {"taught_by_crops": True})
+
+
+def test_a_view_around_without_places_is_refused() -> None:
+    with pytest.raises(ValueError, match="keeps places"):
+        SecondLook(class_names=("HSIL", "NILM"), around=Network())
+
+
 def test_a_cell_gets_the_same_second_look_in_any_company(package_of_two: DetectorPackage) -> None:
     detector = OnnxDetector(package_of_two)
     given = np.random.default_rng(3).random((3 * BATCH + 3, 3, 64, 64)).astype(np.float32)
@@ -160,6 +190,32 @@ def test_boxes_of_the_second_look_do_not_double(package_of_places: DetectorPacka
     overlap = iou(found.boxes, found.boxes)
     assert len(found) > 3
     assert (overlap[~np.eye(len(found), dtype=bool)] < SAME_BOX_IOU + 0.05).all()
+
+
+def test_what_is_suspected_is_judged_from_its_mirror_images_too(package_of_views: DetectorPackage) -> None:
+    extension = package_of_views.config.rackscan
+    assert extension.second_look is not None
+    look = extension.second_look.model_copy(update={"mirrored_from": 0.5})
+    shown = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 6, 6), np.float32)
+    shown[:, :, :, 4:] += 10  # brighter on the right: the box is said to lie there
+    asked = []
+
+    def second(given: Floats) -> Floats:
+        asked.append(len(given))
+        answers = np.zeros((len(given), look.outputs), np.float32)
+        answers[:, 0] = given[:, 0, 0, 0].round() % 10 - 2  # HSIL, from the second patch on abnormal
+        answers[:, 2] = 1
+        answers[:, -4] = np.where(given[:, 0, 0, 5] > given[:, 0, 0, 0], 0.5, -0.3)
+        answers[:, -3] = 0.25
+        return answers
+
+    said = answers_to(second, shown, extension, look)
+    assert asked == [5, 2, 2, 2]
+    alone = answers_to(second, shown, extension, look.model_copy(update={"mirrored_from": None}))
+    assert (said[:3] == alone[:3]).all()
+    assert said[3:, -4] == pytest.approx([0.4, 0.4])
+    assert said[3:, -3] == pytest.approx([0.0, 0.0])
+    assert said[3:, 0] == pytest.approx(alone[3:, 0])
 
 
 def test_classes_of_the_second_look_must_be_the_packages(package_of_two: DetectorPackage) -> None:

@@ -5,13 +5,13 @@ import numpy as np
 from detection.classes import cell_class
 from detection.detections import Floats
 from detection.package import (
-    SECOND_PREFIX,
     Extension,
     Network,
     PackageConfig,
     SecondCalibration,
     SecondLook,
     Transform,
+    named,
 )
 from detection.writing import Trained
 
@@ -51,8 +51,11 @@ def untrained(seed: int = 1, names: tuple[str, ...] = NAMES) -> Trained:
     return Trained(config, weights)
 
 
-def seen_twice(seed: int = 1, places: int = 0) -> Trained:
-    """The same with separable blocks and a second look at nearly every candidate; with ``places`` it says boxes."""
+def seen_twice(seed: int = 1, places: int = 0, around: bool = False) -> Trained:
+    """The same with separable blocks and a second look at nearly every candidate; with ``places`` it says boxes.
+
+    ``around`` gives that look a second, wider view.
+    """
     once = untrained(seed)
     rng = np.random.default_rng((seed, 2))
     look = SecondLook(
@@ -60,6 +63,7 @@ def seen_twice(seed: int = 1, places: int = 0) -> Trained:
         network=Network(channels=(4, 8, 8), dilations=(1, 2)),
         patch_px=64,
         places=places,
+        around=Network(channels=(4, 8, 8), dilations=(1, 2)) if around else None,
         floor=0.001,
         calibration=SecondCalibration(second=0.8, first=0.3, offset=-0.5),
     )
@@ -68,10 +72,13 @@ def seen_twice(seed: int = 1, places: int = 0) -> Trained:
         weights |= _layer(rng, f"blocks.{index}.0", 1, 16) | _layer(
             rng, f"blocks.{index}.1", 16, 16, kernel=1
         )
-    second = _layer(rng, "stem.0", 3, 4) | _layer(rng, "stem.1", 4, 8) | _layer(rng, "stem.2", 8, 8)
-    second |= _layer(rng, "blocks.0", 8, 8) | _layer(rng, "blocks.1", 8, 8)
-    if places:
-        second |= _layer(rng, "places", 8, places, kernel=1)
+    second: dict[str, Floats] = {}
+    for view in ("", "around.") if around else ("",):
+        second |= _layer(rng, f"{view}stem.0", 3, 4) | _layer(rng, f"{view}stem.1", 4, 8)
+        second |= _layer(rng, f"{view}stem.2", 8, 8)
+        second |= _layer(rng, f"{view}blocks.0", 8, 8) | _layer(rng, f"{view}blocks.1", 8, 8)
+        if places:
+            second |= _layer(rng, f"{view}places", 8, places, kernel=1)
     wide = look.features
     second |= {
         "norm.weight": rng.uniform(0.5, 1.5, wide).astype(np.float32),
@@ -81,7 +88,7 @@ def seen_twice(seed: int = 1, places: int = 0) -> Trained:
         "head.weight": rng.normal(0, 0.1, (look.outputs, wide)).astype(np.float32),
         "head.bias": rng.normal(0, 0.1, look.outputs).astype(np.float32),
     }
-    weights |= {SECOND_PREFIX + name: values for name, values in second.items()}
+    weights |= named(second)
     network = once.config.rackscan.network.model_copy(update={"separable": True})
     extension = once.config.rackscan.model_copy(update={"second_look": look, "network": network})
     return Trained(once.config.model_copy(update={"rackscan": extension}), weights)
