@@ -61,7 +61,7 @@ Of 64 µm around it sees less: a squamous cell's outline, and what lies beside a
 """
 
 
-MIRRORED_FROM = 0.1
+MIRRORED_FROM = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,11 @@ def _looking_twice(
         if before is None:
             return trained
         again, known = before
-    how = SecondSettings(steps=settings.second_steps, learning_rate=SECOND_RATE * settings.learning_rate)
+    how = SecondSettings(
+        steps=settings.second_steps,
+        learning_rate=SECOND_RATE * settings.learning_rate,
+        kept=settings.second_kept,
+    )
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
 
 

@@ -33,7 +33,10 @@ def with_second_look(
     known: dict[str, Floats],
     progress: Progress,
 ) -> Trained:
-    """``trained`` with a second network, whose say was weighed on ``held``; ``known`` are weights to go on from."""
+    """``trained`` with a second network, whose say was weighed on ``held``.
+
+    ``known`` are weights to go on from, of which ``settings.kept`` stays: see ``averaged``.
+    """
     once = _changed(trained, calibration=AS_IT_IS, second_look=None)
     found = _found(once, training, progress, "looking at what to look at twice")
     names = {entry.name for entry in trained.config.rackscan.classes if entry.role is Role.ABNORMAL}
@@ -41,7 +44,21 @@ def with_second_look(
     given = suspects(found, training, len(look.class_names), look.floor, abnormal)
     sampler = PatchSampler(training, given, look, settings, seed, abnormal)
     second = fit_second(sampler, look, settings, seed, known, progress, abnormal)
-    return weighed(trained, look, second, held, progress)
+    return weighed(trained, look, averaged(known, second, settings.kept), held, progress)
+
+
+def averaged(before: dict[str, Floats], after: dict[str, Floats], kept: float) -> dict[str, Floats]:
+    """``kept`` of the weights before, the rest of those after; those of other shapes are the ones after.
+
+    What a network learns last it overdoes; the mean keeps what it knew of other images (Wortsman et al., Robust
+    fine-tuning of zero-shot models, CVPR 2022).
+    """
+    return {
+        name: np.asarray(kept * before[name] + (1 - kept) * values, np.float32)
+        if name in before and before[name].shape == values.shape
+        else values
+        for name, values in after.items()
+    }
 
 
 def weighed(

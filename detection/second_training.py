@@ -34,7 +34,8 @@ LEAST_SUSPICION = 0.02
 class SecondSettings(BaseModel):
     """How long and on how much at a time; ``jitter_px`` is how far a candidate's middle may be off.
 
-    ``rounds`` are the parts of the training before each of which but the first the normal cells are weighed anew.
+    ``kept`` is the share of what was known before that stays. ``rounds`` are the parts of the training before each of
+    which but the first the normal cells are weighed anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class SecondSettings(BaseModel):
     learning_rate: float = Field(default=2e-3, gt=0)
     jitter_px: float = Field(default=3.0, ge=0)
     rounds: int = Field(default=2, ge=1)
+    kept: float = Field(default=0.0, ge=0, lt=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,10 @@ class TrainSettings(BaseModel):
     """The first look only has to suspect: separable blocks do at half the time."""
     second_steps: int = Field(default=2400, ge=0)
     """How long the second look learns; 0 keeps that of the package one goes on from, if it has one."""
-    second_floor: float = Field(default=0.03, ge=0, lt=1)
+    second_floor: float = Field(default=0.05, ge=0, lt=1)
     """First-look P(abnormal), uncalibrated, from which a candidate is looked at again."""
+    second_kept: float = Field(default=0.0, ge=0, lt=1)
+    """The share of the second look's weights that stay those of the package one goes on from."""
     stops_early: bool = True
     """Keep what did best on the held-out images; else learn to the end."""
     keeps_classes: bool = False

@@ -26,7 +26,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 SUSPICIOUS = ("--suspicious", "50", "--seed", "41")
 STEPS = 4000
 SECOND_STEPS = 9000
-MORE_STEPS = 6000
+MORE_STEPS, KEPT = 7000, 0.6
+"""What the second look learns from its own errors is averaged into what it knew, else it forgets other stains."""
 SEED = 4
 STATEMENT = Statement(
     name="simulated-cells",
@@ -58,7 +59,7 @@ def main() -> int:
         how = How(SEED, STEPS, stops_early=False, second_steps=SECOND_STEPS)
         train(images, first, how, say, STATEMENT)
     make(images, "suspicious", (*SUSPICIOUS, "--package", str(first)))
-    again = How(SEED, 0, start=first, stops_early=False, second_steps=MORE_STEPS)
+    again = How(SEED, 0, first, stops_early=False, second_steps=MORE_STEPS, second_kept=KEPT)
     train(images, work / STATEMENT.name, again, say, STATEMENT)
     return 0
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detection.classes import cell_class
-from detection.detections import Detections
+from detection.detections import Detections, Floats
 from detection.evaluation import iou
 from detection.package import Network, SecondLook
 from detection.targets import Cells
@@ -12,7 +13,7 @@ from tests.detection.untrained import field, untrained
 
 pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
-from detection.learn_twice import with_second_look
+from detection.learn_twice import averaged, with_second_look
 from detection.second_training import PatchSampler, SecondSettings, suspects
 from detection.training import Example
 
@@ -99,3 +100,36 @@ def test_a_second_look_tells_apart_what_the_first_cannot(places: int) -> None:
         assert np.diag(iou(boxes, examples[5].cells.boxes)).mean() > 0.45
     assert (answers[:, :2].argmax(1) == examples[5].cells.labels).mean() > 0.9
     assert cell_class("HSIL") in twice.config.rackscan.classes
+
+
+def test_what_was_known_is_averaged_with_what_was_learnt() -> None:
+    before = {"a": np.full(2, 1.0, np.float32), "b": np.zeros(3, np.float32)}
+    after = {"a": np.full(2, 6.0, np.float32), "b": np.ones(4, np.float32), "c": np.ones(1, np.float32)}
+    mean = averaged(before, after, 0.6)
+    assert mean["a"].tolist() == [3.0, 3.0]
+    assert mean["b"].tolist() == [1.0] * 4
+    assert mean["c"].tolist() == [1.0]
+    assert averaged(before, after, 0.0)["a"].tolist() == [6.0, 6.0]
+
+
+def test_normal_cells_are_weighed_anew_by_what_is_suspected_of_them() -> None:
+    plain = _discs(1)
+    first = np.flatnonzero(plain.cells.labels == 1)[0]
+    x, y, w, h = plain.cells.boxes[first].astype(int)
+    pixels = plain.image.copy()
+    pixels[y : y + h, x : x + w] = 10
+    example = Example(pixels, plain.cells, plain.white, 1.0)
+    given = suspects([Detections.none()], [example], 2, 0.01, abnormal=[0])
+    sampler = PatchSampler([example], given, LOOK, SecondSettings(batch=100), 1, abnormal=[0])
+
+    def dark(densities: Floats) -> NDArray[np.bool_]:
+        return np.asarray(densities.mean(axis=(1, 2, 3)) > 0.2)
+
+    def share() -> float:
+        densities, labels, _ = sampler.batch()
+        return float(dark(densities[labels == 1]).mean())
+
+    before = share()
+    sampler.weigh(lambda densities: dark(densities).astype(float))
+    assert before < 0.3
+    assert share() > 0.5
