@@ -8,12 +8,13 @@ LEAST = 1e-4
 
 
 def slide_score(abnormal: NDArray[np.floating], top: int = TOP_CELLS) -> float:
-    """Score of a slide in 0..1 from its cells' P(abnormal): the mean log-odds of the ``top`` highest.
+    """Score of a slide in 0..1 from its cells' P(abnormal): the root mean square of the odds of the ``top`` highest.
 
-    A slide with fewer cells is filled up with certain negatives; one without any scores 1e-4.
+    So one clearly abnormal cell is not talked down by the next ones, and one cell more never makes a slide less
+    suspicious. A slide with fewer cells is filled up with certain negatives; one without any scores 1e-4.
     """
     ranked = np.sort(np.asarray(abnormal, dtype=np.float64))[::-1][:top]
     filled = np.concatenate([ranked, np.zeros(top - len(ranked))])
     chance = np.clip(filled, LEAST, 1 - LEAST)
-    logit = float((np.log(chance) - np.log1p(-chance)).mean())
-    return float(1 / (1 + np.exp(-logit)))
+    odds = float(np.sqrt(((chance / (1 - chance)) ** 2).mean()))
+    return odds / (1 + odds)

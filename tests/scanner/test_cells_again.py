@@ -96,7 +96,10 @@ def test_a_findings_box_shows_its_cell_there_in_every_plane(run: AgainRun) -> No
 
 
 def test_the_plane_that_is_read_again_is_the_sharpest(run: AgainRun) -> None:
-    """Judged by another measure than the one that chose it: the variance of second differences in the cell's box."""
+    """Judged by another measure than the one that chose it: the variance of second differences in the cell's box.
+
+    Of a thick or pale cell two planes far apart can be as sharp as each other.
+    """
     store = PyramidStore.open(run.paths.cells)
     for row in pq.read_table(run.paths.findings).to_pylist():
         if row["layer"] is None:
@@ -107,7 +110,8 @@ def test_the_plane_that_is_read_again_is_the_sharpest(run: AgainRun) -> None:
             np.var(p[1:-1, 1:-1] * 4 - p[:-2, 1:-1] - p[2:, 1:-1] - p[1:-1, :-2] - p[1:-1, 2:])
             for p in planes
         ]
-        assert abs(int(np.argmax(edges)) - row["layer"]) <= 1
+        beside = abs(int(np.argmax(edges)) - row["layer"]) <= 1
+        assert beside or edges[row["layer"]] > 0.95 * max(edges)
 
 
 def test_the_second_score_stands_beside_the_first(scanned: tuple[Path, RunResult], run: AgainRun) -> None:
