@@ -218,13 +218,7 @@ def fit_second(
         abnormal: which classes are abnormal.
     """
     device = device_here()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = second_network(look)
-    fresh = network.state_dict()
-    known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
-    taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
-    network.load_state_dict(fresh | taken)
+    network = _begun(look, seed, trunk).to(device)
 
     def suspicion(densities: Floats) -> NDArray[np.float64]:
         with at_rest(network):
@@ -244,8 +238,19 @@ def fit_second(
         said = torch.from_numpy(boxes).to(device) if look.places else None
         return _loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
 
-    network = network.to(device)
     return descend(network, next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
+
+
+def _begun(look: SecondLook, seed: int, trunk: dict[str, Floats]) -> torch.nn.Module:
+    """The network with fresh weights, but for those of ``trunk`` that fit."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = second_network(look)
+    fresh = network.state_dict()
+    known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
+    taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
+    network.load_state_dict(fresh | taken)
+    return network
 
 
 def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:

@@ -23,7 +23,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "crowded": ("--crowded", "2000", "--seed", "7"),
     "alike": ("--alike", "3000", "--seed", "31"),
 }
-SUSPICIOUS = ("--suspicious", "50", "--seed", "41")
+SUSPICIOUS = ("--suspicious", "60", "--seed", "41")
 STEPS = 4000
 SECOND_STEPS = 9000
 MORE_STEPS, KEPT = 7000, 0.6
@@ -34,7 +34,7 @@ STATEMENT = Statement(
     training_data=(
         "1,400 simulated liquid-based fields of 512 x 512 px in varied stain, light, blur and scale, 2,000 crowded "
         "ones and, for the second look, 3,000 more with many look-alikes of abnormal cells, and 768 fields of 24 "
-        "simulated slides as the shipped rig sees them; then the most suspicious places of 50 normal simulated slides; "
+        "simulated slides as the shipped rig sees them; then 12,000 suspicious places of 60 normal simulated slides; "
         "no real image"
     ),
     intended_use=(

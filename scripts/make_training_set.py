@@ -110,6 +110,8 @@ def main() -> int:
         "--part", default="scenes", help="names the files, so that a folder can hold several sets"
     )
     given = parser.parse_args()
+    if given.suspicious and given.package is None:
+        parser.error("--suspicious needs --package, the detector to show normal slides to")
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     coco = _empty(given.seed)
     makers: list[SceneMaker] = [

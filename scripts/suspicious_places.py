@@ -16,7 +16,7 @@ from scanner.offline.simulated_fields import Field, SlideUnderCamera
 SEED = 820_001
 SIDE_PX = 192
 """As much as the first look knows around a place."""
-MOST = 150
+MOST = 200
 """Places kept of a slide."""
 DEFOCUS_UM = 0.35
 LEAST_INSIDE = 0.25
