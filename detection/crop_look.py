@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.classes import CellClass, Role, plain
-from detection.decoding import logit, sigmoid, softmax
+from detection.decoding import softmax, together
 from detection.package import SecondLook
 
 ORGANISM = "organism"
@@ -41,7 +41,7 @@ def named_by_crops(
     if not how.second:
         return changed, abnormal
     suspicion = shares[:, [entries[index].role is Role.ABNORMAL for index in column]].sum(axis=1)
-    return changed, sigmoid(how.second * logit(suspicion) + how.first * logit(abnormal) + how.offset)
+    return changed, together(how, suspicion, abnormal)
 
 
 def _in_general(entries: tuple[CellClass, ...], column: NDArray[np.intp]) -> NDArray[np.bool_]:

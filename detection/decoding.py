@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detection.classes import Role, indices
 from detection.detections import Detections, Floats
-from detection.package import STRIDE, Calibration, Extension
+from detection.package import STRIDE, Calibration, Extension, SecondCalibration
 
 STRIDE_PX = STRIDE
 OBJECT, OFFSET, SIZE, CLASSES = 0, slice(1, 3), slice(3, 5), 5
@@ -34,6 +34,13 @@ def logit(chance: NDArray[np.floating]) -> NDArray[np.float64]:
     """log(p / (1 - p)), finite also at 0 and 1."""
     inside = np.clip(chance.astype(np.float64), 1e-9, 1.0 - 1e-9)
     return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
+def together(
+    how: SecondCalibration, second: NDArray[np.floating], first: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """P(abnormal) of a later look's word and of what was said before it."""
+    return sigmoid(how.second * logit(second) + how.first * logit(first) + how.offset)
 
 
 def calibrated(raw: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detection.classes import Role, plain
 from detection.crop_look import ORGANISM, named_by_crops
-from detection.decoding import Candidates, calibrated, detections_of, logit, sigmoid, softmax, told
+from detection.decoding import Candidates, calibrated, detections_of, softmax, together, told
 from detection.detections import Detections, Floats
 from detection.evaluation import iou
 from detection.package import BOX, Extension, SecondLook
@@ -168,8 +168,7 @@ def _both(
     among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
     classes[np.ix_(again, column)] = among * shares[:, :-1]
     suspicion = _suspicion(answers, extension, look)
-    how = look.calibration
-    abnormal[again] = sigmoid(how.second * logit(suspicion) + how.first * logit(raw[again]) + how.offset)
+    abnormal[again] = together(look.calibration, suspicion, raw[again])
     return classes, abnormal, suspicion
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detection.detector import Detector
 from scanner.devices.simulated.specimen import SMALL_DEPOSIT
 from scanner.devices.simulated.truth import CellClass
-from scanner.offline.simulated_fields import Field, SlideUnderCamera
+from scanner.offline.simulated_fields import Field, SlideUnderCamera, inside
 
 SEED = 820_001
 SIDE_PX = 192
@@ -19,7 +19,6 @@ SIDE_PX = 192
 MOST = 200
 """Places kept of a slide."""
 DEFOCUS_UM = 0.35
-LEAST_INSIDE = 0.25
 Place = tuple[NDArray[np.uint8], list[tuple[list[float], CellClass]]]
 
 
@@ -49,10 +48,5 @@ def _of_field(detector: Detector, field: Field, um_per_px: float) -> Iterator[tu
 
 def _labelled(field: Field, left: int, top: int) -> list[tuple[list[float], CellClass]]:
     """The field's objects at least a quarter inside a square of it, clipped to it."""
-    corner = np.array([left, top])
-    low = np.clip(field.boxes[:, :2] - corner, 0, SIDE_PX)
-    high = np.clip(field.boxes[:, :2] + field.boxes[:, 2:] - corner, 0, SIDE_PX)
-    share = (high - low).prod(axis=1) / np.maximum(field.boxes[:, 2:].prod(axis=1), 1e-9)
-    kept = np.flatnonzero(share >= LEAST_INSIDE)
-    boxes = np.hstack([low, high - low])
-    return [(boxes[index].tolist(), field.classes[index]) for index in kept]
+    boxes, kept = inside(field.boxes, (left, top), SIDE_PX)
+    return [(box.tolist(), field.classes[index]) for box, index in zip(boxes, kept, strict=True)]

@@ -47,6 +47,16 @@ class Field:
     classes: tuple[CellClass, ...]
 
 
+def inside(
+    boxes: NDArray[np.float64], corner: tuple[int, int], side_px: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Those of (n, 4) ``boxes`` at least a quarter in the square at ``corner``, clipped and moved to it, and which."""
+    low = np.clip(boxes[:, :2] - corner, 0, side_px)
+    high = np.clip(boxes[:, :2] + boxes[:, 2:] - corner, 0, side_px)
+    kept = np.nonzero((high - low).prod(axis=1) >= LEAST_INSIDE * boxes[:, 2:].prod(axis=1))[0]
+    return np.hstack([low, high - low])[kept], kept
+
+
 class SlideUnderCamera:
     """A procedural slide before the shipped rig's camera; ``key``, ``abnormal`` and ``deposit`` as for its slide."""
 
@@ -101,11 +111,8 @@ class SlideUnderCamera:
 
     def _inside(self, corner: tuple[int, int]) -> tuple[NDArray[np.float64], tuple[CellClass, ...]]:
         objects, boxes = self._truth
-        low = np.clip(boxes[:, :2] - corner, 0, SIDE_PX)
-        high = np.clip(boxes[:, :2] + boxes[:, 2:] - corner, 0, SIDE_PX)
-        area = (high - low).prod(axis=1)
-        kept = np.nonzero(area >= LEAST_INSIDE * boxes[:, 2:].prod(axis=1))[0]
-        return np.hstack([low, high - low])[kept], tuple(objects[i].cell_class for i in kept)
+        clipped, kept = inside(boxes, corner, SIDE_PX)
+        return clipped, tuple(objects[i].cell_class for i in kept)
 
     def scan(self, defocus_um: Sequence[float], kinds: frozenset[CellClass] | None = None) -> Iterator[Field]:
         """The fields that touch the deposit, row by row; the heights repeat ``defocus_um``.
