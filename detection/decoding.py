@@ -3,6 +3,7 @@
 One peak of the object map is one cell (Zhou et al., Objects as Points, 2019); its class and box are read at the peak.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -72,10 +73,23 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.objectness)
 
+    def take(self, which: NDArray[np.generic]) -> "Candidates":
+        """Those that an index array or a mask names, in its order."""
+        return Candidates(self.boxes[which], self.objectness[which], self.shares[which])
+
     def raw(self, extension: Extension) -> NDArray[np.float64]:
         """(m,) P(abnormal) as the network says it, uncalibrated."""
         which = indices(extension.classes, Role.ABNORMAL)
         return np.asarray(self.objectness * self.shares[:, which].sum(axis=1))
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Those of several images, in the images' order."""
+    return Candidates(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.objectness for part in parts]),
+        np.concatenate([part.shares for part in parts]),
+    )
 
 
 def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) -> Candidates:
@@ -83,22 +97,24 @@ def decode(maps: Floats, width_px: int, height_px: int, extension: Extension) ->
 
     Peaks outside the image (in its padding) are dropped; boxes may reach over its edge.
     """
-    objectness = sigmoid(maps[OBJECT])
-    rows, cols = peaks(objectness, extension.candidate_floor)
-    at = maps[:, rows, cols].astype(np.float64)
+    rows, cols = peaks(sigmoid(maps[OBJECT]), extension.candidate_floor)
+    read, inside = read_at(rows, cols, maps[:, rows, cols], (width_px, height_px))
+    return read.take(inside)
+
+
+def read_at(
+    rows: NDArray[np.integer], cols: NDArray[np.integer], said: NDArray[np.floating], size_px: tuple[int, int]
+) -> tuple[Candidates, NDArray[np.bool_]]:
+    """What (5 + k, m) ``said`` by the maps at m rows and columns means, and which centres lie in the image.
+
+    ``size_px`` is the image's width and height.
+    """
+    at = said.astype(np.float64)
     centre = (np.stack([cols, rows], axis=1) + 0.5 + np.clip(at[OFFSET].T, -1.5, 1.5)) * STRIDE_PX
-    inside = (centre >= 0).all(axis=1) & (centre[:, 0] < width_px) & (centre[:, 1] < height_px)
+    inside = (centre >= 0).all(axis=1) & (centre < size_px).all(axis=1)
     size = np.exp(np.clip(at[SIZE].T, -2.0, LARGEST_LOG_SIZE)) * STRIDE_PX
     boxes = np.hstack([centre - size / 2, size])
-    return Candidates(boxes[inside], objectness[rows, cols][inside], softmax(at[CLASSES:].T)[inside])
-
-
-def told(candidates: Candidates, extension: Extension) -> Detections:
-    """What the first look alone says."""
-    if not len(candidates):
-        return Detections.none()
-    abnormal = calibrated(candidates.raw(extension), extension.calibration)
-    return detections_of(candidates, candidates.shares, abnormal, extension)
+    return Candidates(boxes, sigmoid(at[OBJECT]), softmax(at[CLASSES:].T)), np.asarray(inside)
 
 
 def detections_of(

@@ -3,7 +3,8 @@
 import ctypes.util
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,8 @@ from detection.merging import TileDetections, merge
 from detection.normalisation import optical_density, white_level
 from detection.package import DetectorPackage, Extension
 from detection.patches import Patch, patches_over
-from detection.second_look import answers_to, asks_crops, chosen, patches, told_again
+from detection.second_look import all_told, asks_crops, chosen, patches
+from detection.second_views import answers_to
 
 SAME_SCALE = 0.02
 TOO_COARSE = 2.0
@@ -111,15 +113,32 @@ def find(
 
     A few images at a time go to the networks together, which fills the batches of a device that wants them filled.
     """
+
+    def look(brought: Iterator[Image]) -> list[Detections]:
+        found: list[Detections] = []
+        while together := list(itertools.islice(brought, TOGETHER)):
+            found += _found_together(networks, package, together)
+        return found
+
+    return at_scale(package, images, um_per_px, look)
+
+
+def at_scale(
+    package: DetectorPackage,
+    images: Sequence[Image],
+    um_per_px: float,
+    look: Callable[[Iterator[Image]], list[Detections]],
+) -> list[Detections]:
+    """What ``look`` finds in the images once they have the package's scale, in px of the images as they are given.
+
+    Raises:
+        ImageRefused: see :meth:`Detector.detect`.
+    """
     scale = Scale.between(um_per_px, package.config.spacing_um_px)
     for image in images:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageRefused(f"a detector sees (h, w, 3) uint8, not {image.shape} {image.dtype}")
-    found = []
-    for start in range(0, len(images), TOGETHER):
-        found += _found_together(
-            networks, package, [scale.bring(i) for i in images[start : start + TOGETHER]]
-        )
+    found = look(scale.bring(image) for image in images)
     return [answer.moved(0.0, 0.0, 1.0 / scale.factor) for answer in found]
 
 
@@ -135,7 +154,7 @@ def _found_together(
         for part, answer in zip(every, networks.maps(densities), strict=True)
     ]
     found = iter(_seen_twice(networks, extension, densities, seen))
-    return [_joined(own, [next(found) for _ in own]) for own in parts]
+    return [joined(own, [next(found) for _ in own]) for own in parts]
 
 
 def _densities(image: Image, parts: Sequence[Patch]) -> list[Floats]:
@@ -152,19 +171,18 @@ def _seen_twice(
     second, crops = extension.second_look, extension.crop_look
     answers = by_crops = np.full((sum(map(len, again)), 1), np.nan, np.float32)
     if second is not None and len(answers):
-        shown = np.concatenate([patches(*place, second) for place in around])
-        answers = answers_to(networks.second, shown, extension, second)
+        answers = answers_to(networks.second, around, extension, second)
     asked = asks_crops(answers, extension)
     if crops is not None and asked.any():
         by_crops = np.full((len(asked), crops.outputs), np.nan, np.float32)
         those = zip(around, np.split(asked, ends), strict=True)
         shown = np.concatenate([patches(density, boxes[part], crops) for (density, boxes), part in those])
         by_crops[asked] = networks.crop(shown)
-    each = zip(seen, again, np.split(answers, ends), np.split(by_crops, ends), strict=True)
-    return [told_again(s, extension, own, said, named) for s, own, said, named in each]
+    return all_told(seen, extension, again, answers, by_crops)
 
 
-def _joined(parts: Sequence[Patch], found: Sequence[Detections]) -> Detections:
+def joined(parts: Sequence[Patch], found: Sequence[Detections]) -> Detections:
+    """What was found in the patches of an image, as what was found in the image."""
     if len(parts) == 1:
         return found[0]
     tiles = [
@@ -235,9 +253,9 @@ def on_provider(package: DetectorPackage, provider: str) -> Detector:
         PackageError: where its network cannot be built from its files.
     """
     if provider == "torch":
-        from detection.torch_detector import TorchDetector
+        from detection.torch_detector import torch_detector
 
-        return TorchDetector(package)
+        return torch_detector(package)
     from detection.onnx_detector import OnnxDetector
 
     return OnnxDetector(package)

@@ -20,6 +20,10 @@ class ImageRefused(DetectionError):
     """An image that the package was not made for: too coarse, or not RGB of 8 bits."""
 
 
+class DeviceRefused(DetectionError):
+    """A device that cannot do what a detector asks of it."""
+
+
 class DataError(DetectionError):
     """Labelled data that cannot be learnt from or evaluated on; ``problems`` lists everything found."""
 

@@ -4,56 +4,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from detection.assess import Assessment, assess
-from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
-from detection.crops import PATCH_PX, zoom_of
 from detection.descent import Progress
-from detection.detections import Floats, Image
+from detection.detections import Floats
 from detection.errors import DataError
-from detection.evaluation import Numbers, matched, platt
 from detection.figures import Figures
 from detection.labelled import (
     ASSUMED_UM_PER_PX,
     DataSet,
     Kind,
-    Labelled,
     ScaleOf,
     read_data,
-    read_pixels,
     unsaid,
 )
 from detection.learn_crops import with_crops
 from detection.learn_on import second_of, with_classes
-from detection.learn_twice import LEAST_HITS, weighed, with_second_look
+from detection.learn_twice import weighed, with_second_look
 from detection.model_card import Statement, model_card
 from detection.package import (
     CROP_PREFIX,
-    Calibration,
     DetectorPackage,
-    Extension,
     Network,
-    PackageConfig,
     SecondLook,
-    Transform,
     default_package,
     first_weights,
     named,
     weights_of,
 )
+from detection.packing import calibrated, config_of, self_test_image
 from detection.second_training import SecondSettings
-from detection.seen import Seen, look, too_coarse
-from detection.targets import NONE, Cells, cut
-from detection.training import ARCHITECTURE, Example, TrainSettings, fit, read_example, split
+from detection.seen import too_coarse
+from detection.training import Example, TrainSettings, fit, read_example, split
 from detection.writing import Trained, write_package
 
 SECOND_RATE = 2 / 3
 """The second look learns a little slower than the first."""
 SECOND_NETWORK = Network(channels=(32, 64, 128), dilations=(1, 1, 1))
-AROUND_NETWORK = Network(channels=(16, 32, 64), dilations=(1,))
+AROUND_NETWORK = Network(channels=(24, 48, 96), dilations=(1, 1))
 SECOND_PATCH_PX, PLACES = 64, 24
 """What a second look that fields teach sees: 32 µm around a candidate's middle, with so many numbers of a place.
 
@@ -106,7 +94,7 @@ def train_package(
         [read_example(image, data.kind, settings, data.um_per_px) for image in images]
         for images in (kept, held)
     )
-    test_image = _self_test_image(held or kept, data, settings)
+    test_image = self_test_image(held or kept, data, settings)
     if data.kind is Kind.CROPS:
         trained = _taught_by_crops(data, examples, statement, start, progress)
     else:
@@ -115,9 +103,9 @@ def train_package(
             weights = fit(examples, data.classes, settings, start, progress, watched)
         else:
             weights = _first_look(start, data)
-        trained = Trained(_config(data, settings, statement, start), weights)
+        trained = Trained(config_of(data, settings, statement, start), weights)
         kept_as_it_was = start if settings.keeps_classes else None
-        trained = _calibrated(trained, data, held, test_image, kept_as_it_was, progress)
+        trained = calibrated(trained, data, held, test_image, kept_as_it_was, progress)
         trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
         if kept_as_it_was is not None:
             trained = _naming_as(kept_as_it_was, trained)
@@ -164,65 +152,18 @@ def _taught_by_crops(
     return Trained(trained.config.model_copy(update=update), trained.weights)
 
 
-def _config(
-    data: DataSet, settings: TrainSettings, statement: Statement, start: DetectorPackage | None
-) -> PackageConfig:
-    scale = "as stated by the data" if data.scale_known else "assumed, the data do not say it"
-    return PackageConfig(
-        architecture=ARCHITECTURE,
-        name=statement.name,
-        num_classes=len(data.classes),
-        class_names=tuple(entry.name for entry in data.classes),
-        patch_size_pixels=settings.patch_px,
-        spacing_um_px=settings.spacing_um_px,
-        transform=(Transform(name="WhiteNormalisedOpticalDensity", arguments={"white_percentile": 95.0}),),
-        rackscan=Extension(
-            classes=data.classes,
-            network=settings.network,
-            provenance=_provenance(settings, start),
-            training_data=f"{statement.training_data}; scale {scale}",
-            intended_use=statement.intended_use,
-            sha256={},
-        ),
+def second_look_of(names: tuple[str, ...], settings: TrainSettings) -> SecondLook:
+    """The second look that fields teach."""
+    return SecondLook(
+        class_names=names,
+        network=SECOND_NETWORK,
+        patch_px=SECOND_PATCH_PX,
+        places=PLACES,
+        around=AROUND_NETWORK,
+        mirrored_from=MIRRORED_FROM,
+        centred=True,
+        floor=settings.second_floor,
     )
-
-
-def _provenance(settings: TrainSettings, start: DetectorPackage | None) -> str:
-    first = f"{settings.steps} steps of {settings.batch} patches"
-    if start is not None:
-        before = f"{start.config.name} ({start.hash[:16]}): {start.config.rackscan.provenance}"
-        first = f"{first}, from {before}" if settings.steps else f"first look of {before}"
-    return f"{first}; second look {settings.second_steps} steps; seed {settings.seed}"
-
-
-def _self_test_image(images: Sequence[Labelled], data: DataSet, settings: TrainSettings) -> Image:
-    """The middle of the first image, at the package's scale."""
-    image = read_pixels(images[0].file)
-    field_zoom = (images[0].um_per_px or data.um_per_px) / settings.spacing_um_px
-    zoom = zoom_of(image) if data.kind is Kind.CROPS else field_zoom
-    nothing = Cells(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    centre = (image.shape[1] / 2, image.shape[0] / 2)
-    return cut(image, nothing, centre, zoom, NONE, PATCH_PX, np.random.default_rng(0))[0]
-
-
-def _calibrated(
-    trained: Trained,
-    data: DataSet,
-    held: Sequence[Labelled],
-    image: Image,
-    before: DetectorPackage | None,
-    progress: Progress,
-) -> Trained:
-    """With P(abnormal) fitted to how often held-out detections are abnormal cells; ``before``'s where these are few."""
-    wanted = indices(data.classes, Role.ABNORMAL)
-    calibration = before.config.rackscan.calibration if before else Calibration()
-    if held and wanted:
-        raw, truth = _abnormal_hits(look(trained.opened(image), data, held, progress), wanted)
-        if min(truth.sum(), (~truth).sum()) >= (LEAST_HITS if before else 1):
-            slope, offset = platt(raw, truth)
-            calibration = Calibration(slope=slope, offset=offset)
-    extension = trained.config.rackscan.model_copy(update={"calibration": calibration})
-    return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
 
 
 def _looking_twice(
@@ -242,15 +183,7 @@ def _looking_twice(
         return trained if before is None else _kept(trained, *before, held, settings, progress)
     if len(names) < 2 or not indices(data.classes, Role.ABNORMAL):
         return trained
-    again = SecondLook(
-        class_names=names,
-        network=SECOND_NETWORK,
-        patch_px=SECOND_PATCH_PX,
-        places=PLACES,
-        around=AROUND_NETWORK,
-        mirrored_from=MIRRORED_FROM,
-        floor=settings.second_floor,
-    )
+    again = second_look_of(names, settings)
     looked = None if start is None else start.config.rackscan.second_look
     if looked is None or looked.class_names != names:
         known = {name: values for name, values in known.items() if not name.startswith("head.")}
@@ -261,7 +194,6 @@ def _looking_twice(
     how = SecondSettings(
         steps=settings.second_steps,
         learning_rate=SECOND_RATE * settings.learning_rate,
-        kept=settings.second_kept,
     )
     return with_second_look(trained, again, examples, held, how, settings.seed, known, progress)
 
@@ -285,11 +217,3 @@ def _naming_as(start: DetectorPackage, trained: Trained) -> Trained:
     extension = trained.config.rackscan.model_copy(update=update)
     weights = trained.weights | named(weights_of(start.weights, CROP_PREFIX), CROP_PREFIX)
     return Trained(trained.config.model_copy(update={"rackscan": extension}), weights)
-
-
-def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:
-    hits = [
-        matched(s.found.boxes, s.found.abnormal, s.truth[np.isin(s.labels, wanted)], HIT_IOU) for s in seen
-    ]
-    raw = np.concatenate([s.found.abnormal for s in seen]).astype(float)
-    return raw, np.concatenate(hits)

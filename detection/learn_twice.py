@@ -35,7 +35,7 @@ def with_second_look(
 ) -> Trained:
     """``trained`` with a second network, whose say was weighed on ``held``.
 
-    ``known`` are weights to go on from, of which ``settings.kept`` stays: see ``averaged``.
+    ``known`` are weights to go on from.
     """
     once = _changed(trained, calibration=AS_IT_IS, second_look=None)
     found = _found(once, training, progress, "looking at what to look at twice")
@@ -44,21 +44,7 @@ def with_second_look(
     given = suspects(found, training, len(look.class_names), look.floor, abnormal)
     sampler = PatchSampler(training, given, look, settings, seed, abnormal)
     second = fit_second(sampler, look, settings, seed, known, progress, abnormal)
-    return weighed(trained, look, averaged(known, second, settings.kept), held, progress)
-
-
-def averaged(before: dict[str, Floats], after: dict[str, Floats], kept: float) -> dict[str, Floats]:
-    """``kept`` of the weights before, the rest of those after; those of other shapes are the ones after.
-
-    What a network learns last it overdoes; the mean keeps what it knew of other images (Wortsman et al., Robust
-    fine-tuning of zero-shot models, CVPR 2022).
-    """
-    return {
-        name: np.asarray(kept * before[name] + (1 - kept) * values, np.float32)
-        if name in before and before[name].shape == values.shape
-        else values
-        for name, values in after.items()
-    }
+    return weighed(trained, look, second, held, progress)
 
 
 def weighed(

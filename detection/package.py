@@ -29,6 +29,7 @@ SECOND_PREFIX = "second."
 CROP_PREFIX = "crops."
 STATISTICS = 5
 STRIDE = 8
+CANDIDATE_FLOOR = 0.08
 BOX = 4
 AROUND = 2
 SELF_TEST_IMAGE = "self_test.png"
@@ -91,6 +92,7 @@ class SecondLook(BaseModel):
         around: the trunk of a second view, twice as wide at half the scale; None without one.
         floor: first-look P(abnormal), uncalibrated, from which a candidate is looked at again.
         mirrored_from: its own P(abnormal), uncalibrated, from which it looks at the mirrored patch too; None: never.
+        centred: those further patches lie around the box that it said of the first.
         calibration: how both looks become one probability.
     """
 
@@ -102,6 +104,7 @@ class SecondLook(BaseModel):
     around: Network | None = None
     floor: float = Field(default=0.02, ge=0, lt=1)
     mirrored_from: float | None = Field(default=None, ge=0, le=1)
+    centred: bool = False
     calibration: SecondCalibration = SecondCalibration()
 
     @property
@@ -139,6 +142,8 @@ class SecondLook(BaseModel):
     def _around_places(self) -> "SecondLook":
         if self.around is not None and not self.places:
             raise ValueError("a second look with a view around keeps places")
+        if self.centred and not self.places:
+            raise ValueError("a second look that says no boxes cannot be shown them")
         return self
 
 
@@ -156,7 +161,7 @@ class Extension(BaseModel):
     calibration: Calibration = Calibration()
     second_look: SecondLook | None = None
     crop_look: SecondLook | None = None
-    candidate_floor: float = Field(default=0.08, gt=0, lt=1)
+    candidate_floor: float = Field(default=CANDIDATE_FLOOR, gt=0, lt=1)
     cell_floor: float = Field(default=0.3, gt=0, lt=1)
     provenance: str
     training_data: str

@@ -3,14 +3,14 @@
 A candidate's patch depends on the image around it only, not on how many others there are.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.classes import Role, plain
 from detection.crop_look import ORGANISM, named_by_crops
-from detection.decoding import Candidates, calibrated, detections_of, softmax, together, told
+from detection.decoding import Candidates, calibrated, detections_of, joined, softmax, together
 from detection.detections import Detections, Floats
 from detection.evaluation import iou
 from detection.package import BOX, Extension, SecondLook
@@ -39,10 +39,9 @@ def chosen(candidates: Candidates, extension: Extension) -> NDArray[np.intp]:
 def patches(density: Floats, boxes: Numbers, look: SecondLook) -> Floats:
     """(n, 3, s, s) float32: the densities around the middles of ``boxes``, mirrored beyond the image's edges."""
     side = look.seen_px
-    corners = _middles(boxes).astype(int) - side // 2
     out = np.empty((len(boxes), len(density), side, side), np.float32)
     height, width = density.shape[1:]
-    for patch, (x, y) in zip(out, corners, strict=True):
+    for patch, (x, y) in zip(out, corners(boxes, look), strict=True):
         if x >= 0 and y >= 0 and x + side <= width and y + side <= height:
             patch[:] = density[:, y : y + side, x : x + side]
             continue
@@ -52,7 +51,12 @@ def patches(density: Floats, boxes: Numbers, look: SecondLook) -> Floats:
     return out
 
 
-def _middles(boxes: Numbers) -> Numbers:
+def corners(boxes: Numbers, look: SecondLook) -> NDArray[np.int64]:
+    """(n, 2) x, y of the first px of the patches around ``boxes``; they may begin and end outside the image."""
+    return np.asarray(middles_of(boxes).astype(np.int64) - look.seen_px // 2)
+
+
+def middles_of(boxes: Numbers) -> Numbers:
     """(n, 2) where the patches of ``boxes`` have their middle: whole px."""
     return np.asarray(np.round(boxes[:, :2] + boxes[:, 2:] / 2))
 
@@ -75,30 +79,7 @@ def batches(given: Floats) -> list[tuple[Floats, int]]:
     return found
 
 
-def answers_to(
-    second: Callable[[Floats], Floats], shown: Floats, extension: Extension, look: SecondLook
-) -> Floats:
-    """(n, outputs) what the network ``second`` says of the patches ``shown``.
-
-    Of those that it suspects it says the mean of four views: as it is, mirrored along either axis, along both.
-    """
-    answers = second(shown)
-    if look.mirrored_from is None:
-        return answers
-    doubtful = np.flatnonzero(_suspicion(answers, extension, look) >= look.mirrored_from)
-    if not len(doubtful):
-        return answers
-    views = [answers[doubtful]]
-    for axes in ((3,), (2,), (2, 3)):
-        view = second(np.ascontiguousarray(np.flip(shown[doubtful], axes)))
-        if look.places:
-            view[:, [-BOX + 3 - axis for axis in axes]] *= -1
-        views.append(view)
-    answers[doubtful] = np.mean(views, axis=0)
-    return answers
-
-
-def _suspicion(answers: NDArray[np.floating], extension: Extension, look: SecondLook) -> Numbers:
+def suspicion(answers: NDArray[np.floating], extension: Extension, look: SecondLook) -> Numbers:
     """(n,) P(abnormal) as the second look alone says it, uncalibrated."""
     shares = softmax(answers[:, : len(look.class_names) + 1])
     roles = {entry.name: entry.role for entry in extension.classes}
@@ -118,7 +99,7 @@ def asks_crops(answers: NDArray[np.floating], extension: Extension) -> NDArray[n
         return np.ones(len(answers), bool)
     shares = softmax(answers[:, : len(look.class_names) + 1])[:, :-1]
     organism = [plain(name) == ORGANISM for name in look.class_names]
-    return np.asarray(_suspicion(answers, extension, look) + shares[:, organism].sum(axis=1) >= NAMED_FROM)
+    return np.asarray(suspicion(answers, extension, look) + shares[:, organism].sum(axis=1) >= NAMED_FROM)
 
 
 def told_again(
@@ -134,24 +115,52 @@ def told_again(
     those count, and of several for one cell the most suspicious stays. ``by_crops`` are the crop look's answers, not
     a number where it was not asked.
     """
-    if not len(again):
-        return told(candidates, extension)
-    classes, abnormal, suspicion = _both(candidates, extension, again, answers)
+    (found,) = all_told([candidates], extension, [again], answers, by_crops)
+    return found
+
+
+def all_told(
+    seen: Sequence[Candidates],
+    extension: Extension,
+    again: Sequence[NDArray[np.intp]],
+    answers: NDArray[np.floating],
+    by_crops: NDArray[np.floating] | None = None,
+) -> list[Detections]:
+    """``told_again`` of several images; ``answers`` and ``by_crops`` are of all that is looked at again, in order."""
+    ends = np.cumsum([len(candidates) for candidates in seen])
+    starts = ends - [len(candidates) for candidates in seen]
+    those = [start + own for start, own in zip(starts, again, strict=True)]
+    whole, asked = joined(seen), np.concatenate(those)
+    classes, abnormal, doubt = _both(whole, extension, asked, answers)
+    _name_by_crops(classes, abnormal, asked, by_crops, extension)
+    look, kept = extension.second_look, np.arange(len(whole))
+    if look is not None and look.places and len(asked):
+        boxes = whole.boxes.copy()
+        boxes[asked] = placed(boxes[asked], answers[:, -BOX:])
+        whole = Candidates(boxes, whole.objectness, whole.shares)
+        suspicions = np.split(doubt, np.cumsum([len(own) for own in those])[:-1])
+        fallen = [own[_doubles(boxes[own], s)] for own, s in zip(those, suspicions, strict=True)]
+        kept = np.delete(kept, np.concatenate(fallen))
+    told = detections_of(whole, classes, abnormal, extension)
+    return [told.take(own) for own in np.split(kept, np.searchsorted(kept, ends[:-1]))]
+
+
+def _name_by_crops(
+    classes: Numbers,
+    abnormal: Numbers,
+    again: NDArray[np.intp],
+    by_crops: NDArray[np.floating] | None,
+    extension: Extension,
+) -> None:
+    """Changes what the other looks said of those of the candidates ``again`` that the crop look was asked about."""
     crops = extension.crop_look
-    if crops is not None and by_crops is not None:
-        asked = ~np.isnan(by_crops[:, 0])
-        own = again[asked]
-        classes[own], abnormal[own] = named_by_crops(
-            classes[own], abnormal[own], by_crops[asked], crops, extension.classes
-        )
-    look = extension.second_look
-    if look is None or not look.places:
-        return detections_of(candidates, classes, abnormal, extension)
-    boxes = candidates.boxes.copy()
-    boxes[again] = placed(boxes[again], answers[:, -BOX:])
-    moved = Candidates(boxes, candidates.objectness, candidates.shares)
-    kept = np.delete(np.arange(len(boxes)), again[_doubles(boxes[again], suspicion)])
-    return detections_of(moved, classes, abnormal, extension).take(kept)
+    if crops is None or by_crops is None:
+        return
+    asked = ~np.isnan(by_crops[:, 0])
+    own = again[asked]
+    classes[own], abnormal[own] = named_by_crops(
+        classes[own], abnormal[own], by_crops[asked], crops, extension.classes
+    )
 
 
 def _both(
@@ -160,16 +169,16 @@ def _both(
     """(m, k) class probabilities and (m,) P(abnormal) by both looks, (n,) the suspicion of the second alone."""
     look, classes, raw = extension.second_look, candidates.shares.copy(), candidates.raw(extension)
     abnormal = calibrated(raw, extension.calibration)
-    if look is None:
+    if look is None or not len(again):
         return classes, abnormal, raw[again]
     shares = softmax(answers[:, : len(look.class_names) + 1])
     names = [entry.name for entry in extension.classes]
     column = np.array([names.index(name) for name in look.class_names])
     among = candidates.shares[np.ix_(again, column)].sum(axis=1, keepdims=True)
     classes[np.ix_(again, column)] = among * shares[:, :-1]
-    suspicion = _suspicion(answers, extension, look)
-    abnormal[again] = together(look.calibration, suspicion, raw[again])
-    return classes, abnormal, suspicion
+    doubt = suspicion(answers, extension, look)
+    abnormal[again] = together(look.calibration, doubt, raw[again])
+    return classes, abnormal, doubt
 
 
 def placed(boxes: Numbers, said: NDArray[np.floating]) -> Numbers:
@@ -178,7 +187,7 @@ def placed(boxes: Numbers, said: NDArray[np.floating]) -> Numbers:
     Those are the middle's offset from that of the patch, in 16 px, and the logarithms of width and height, in 32 px.
     """
     near = np.clip(said.astype(np.float64), -FARTHEST, FARTHEST)
-    middles = _middles(boxes) + near[:, :2] * BOX_STEP_PX
+    middles = middles_of(boxes) + near[:, :2] * BOX_STEP_PX
     sides = np.exp(near[:, 2:]) * BOX_SIDE_PX
     return np.hstack([middles - sides / 2, sides])
 
@@ -192,7 +201,10 @@ def box_of(middles: Numbers, boxes: Numbers) -> Numbers:
 def _doubles(boxes: Numbers, suspicion: Numbers) -> NDArray[np.intp]:
     """The boxes that mean the same cell as a more suspicious one, which is one that stays."""
     overlap, left = iou(boxes.astype(np.float32), boxes.astype(np.float32)), np.ones(len(boxes), bool)
-    for index in np.argsort(-suspicion, kind="stable"):
+    same = overlap >= SAME_BOX_IOU
+    np.fill_diagonal(same, False)
+    order = np.argsort(-suspicion, kind="stable")
+    for index in order[np.asarray(same.any(axis=1))[order]]:
         if left[index]:
-            left &= (overlap[index] < SAME_BOX_IOU) | (np.arange(len(boxes)) == index)
+            left &= ~same[index]
     return np.flatnonzero(~left)

@@ -20,13 +20,14 @@ from detection.descent import Progress, at_rest, descend
 from detection.detections import Detections, Floats
 from detection.evaluation import SAME_CELL_IOU, iou, unasked
 from detection.package import BOX, SecondLook
-from detection.second_look import box_of
+from detection.second_look import BOX_SIDE_PX, BOX_STEP_PX, FARTHEST, box_of
 from detection.second_networks import second_network
 from detection.targets import CLOSE, NONE, Augmentation, Cells, cut, seen
 from detection.training import Example
 
 BOX_WEIGHT = 4.0
 """A box off by a few px costs little beside a wrong class: without weight the network would not learn to see edges."""
+APART_WEIGHT = 1.0
 LEAST_SUSPICION = 0.02
 """How suspicious a normal cell counts that the first look passed over."""
 
@@ -34,8 +35,7 @@ LEAST_SUSPICION = 0.02
 class SecondSettings(BaseModel):
     """How long and on how much at a time; ``jitter_px`` is how far a candidate's middle may be off.
 
-    ``kept`` is the share of what was known before that stays. ``rounds`` are the parts of the training before each of
-    which but the first the normal cells are weighed anew.
+    ``rounds`` are the parts of the training before each of which but the first the normal cells are weighed anew.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +44,6 @@ class SecondSettings(BaseModel):
     learning_rate: float = Field(default=2e-3, gt=0)
     jitter_px: float = Field(default=3.0, ge=0)
     rounds: int = Field(default=2, ge=1)
-    kept: float = Field(default=0.0, ge=0, lt=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +235,7 @@ def fit_second(
         given = torch.from_numpy(densities).to(device, memory_format=torch.channels_last)
         answers = network(given)
         said = torch.from_numpy(boxes).to(device) if look.places else None
-        return _loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
+        return answers_loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
 
     return descend(network, next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
 
@@ -253,8 +252,17 @@ def _begun(look: SecondLook, seed: int, trunk: dict[str, Floats]) -> torch.nn.Mo
     return network
 
 
-def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:
-    """Cross entropy of the class and of its being abnormal, and smooth L1 of the boxes of labelled cells."""
+def answers_loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:
+    """Cross entropy of the class and of its being abnormal; of labelled cells how far off the boxes are.
+
+    That is smooth L1 of their numbers, and how little they overlap (Yu et al., UnitBox, 2016).
+
+    Args:
+        answers: (n, k + 1), or (n, k + 5) of a look that says boxes.
+        labels: (n,) classes, k for none.
+        boxes: (n, 4) as ``second_look.box_of`` has them, if the look says boxes.
+        abnormal: which classes are.
+    """
     logits = answers if boxes is None else answers[:, :-BOX]
     total = functional.cross_entropy(logits, labels)
     none = logits.shape[1] - 1
@@ -264,6 +272,23 @@ def _loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Seque
         yes = torch.isin(labels, torch.tensor(list(abnormal), device=labels.device)).to(odds.dtype)
         total = total + functional.binary_cross_entropy_with_logits(odds, yes)
     if boxes is not None:
-        off = functional.smooth_l1_loss(answers[:, -BOX:], boxes, reduction="none").mean(1)
-        total = total + BOX_WEIGHT * (off * (labels != none)).mean()
+        said = answers[:, -BOX:]
+        off = functional.smooth_l1_loss(said, boxes, reduction="none").mean(1)
+        apart = 1 - _overlap(said, boxes)
+        total = total + ((BOX_WEIGHT * off + APART_WEIGHT * apart) * (labels != none)).mean()
     return total
+
+
+def _overlap(said: Tensor, boxes: Tensor) -> Tensor:
+    """(n,) intersection over union of (n, 4) boxes, each as ``second_look.box_of`` has it."""
+    low, high = zip(*(_corners(each) for each in (said.clamp(-FARTHEST, FARTHEST), boxes)), strict=True)
+    shared = (torch.minimum(*high) - torch.maximum(*low)).clamp(min=0).prod(1)
+    areas = [(up - down).prod(1) for down, up in zip(low, high, strict=True)]
+    overlap: Tensor = shared / (areas[0] + areas[1] - shared).clamp(min=1e-9)
+    return overlap
+
+
+def _corners(said: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest x, y in px around the patch's middle."""
+    middle, half = said[:, :2] * BOX_STEP_PX, torch.exp(said[:, 2:]) * BOX_SIDE_PX / 2
+    return middle - half, middle + half

@@ -36,14 +36,12 @@ class TrainSettings(BaseModel):
     learning_rate: float = Field(default=3e-3, gt=0)
     held_out: float = Field(default=0.1, ge=0, lt=0.5)
     spacing_um_px: float = Field(default=0.5, gt=0)
-    network: Network = Network(channels=(16, 32, 80), separable=True)
+    network: Network = Network(channels=(16, 24, 64), dilations=(1, 2, 4, 4, 2, 1), separable=True)
     """The first look only has to suspect: separable blocks do at half the time."""
     second_steps: int = Field(default=2400, ge=0)
     """How long the second look learns; 0 keeps that of the package one goes on from, if it has one."""
     second_floor: float = Field(default=0.05, ge=0, lt=1)
     """First-look P(abnormal), uncalibrated, from which a candidate is looked at again."""
-    second_kept: float = Field(default=0.0, ge=0, lt=1)
-    """The share of the second look's weights that stay those of the package one goes on from."""
     stops_early: bool = True
     """Keep what did best on the held-out images; else learn to the end."""
     keeps_classes: bool = False
@@ -131,20 +129,39 @@ class Sampler:
 
 
 def loss(maps: Tensor, targets: Sequence[Target], class_weights: Tensor) -> Tensor:
+    """``maps_loss`` of (n, 5 + k, h, w) maps, with the targets of each patch."""
+
+    def together(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(target, name) for target in targets])).to(maps.device)
+
+    wanted = Wanted(*(together(name) for name in ("heat", "regression", "labels", "weight", "asked")))
+    return maps_loss(maps, wanted, class_weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a :class:`detection.targets.Target` holds, of n patches on the network's device."""
+
+    heat: Tensor
+    regression: Tensor
+    labels: Tensor
+    weight: Tensor
+    asked: Tensor
+
+
+def maps_loss(maps: Tensor, wanted: Wanted, class_weights: Tensor) -> Tensor:
     """Penalty-reduced focal loss on the object map, L1 on box, weighted cross entropy on class (Zhou et al. 2019)."""
-    heat = torch.from_numpy(np.stack([t.heat for t in targets])).to(maps.device)
-    weight = torch.from_numpy(np.stack([t.weight for t in targets])).to(maps.device)
-    labels = torch.from_numpy(np.stack([t.labels for t in targets])).to(maps.device)
-    wanted = torch.from_numpy(np.stack([t.regression for t in targets])).to(maps.device)
-    asked = torch.from_numpy(np.stack([t.asked for t in targets])).to(maps.device)
-    box = ((maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted).abs() * weight[:, None]).sum() / weight.sum().clamp(
-        min=1.0
-    )
+    weight, much = wanted.weight, wanted.weight.sum().clamp(min=1.0)
+    off = (maps[:, 1:OUTPUTS_BEFORE_CLASSES] - wanted.regression).abs()
     entropy = torch.nn.functional.cross_entropy(
-        maps[:, OUTPUTS_BEFORE_CLASSES:], labels, class_weights, ignore_index=IGNORED_LABEL, reduction="none"
+        maps[:, OUTPUTS_BEFORE_CLASSES:],
+        wanted.labels,
+        class_weights,
+        ignore_index=IGNORED_LABEL,
+        reduction="none",
     )
-    named = (entropy * weight).sum() / weight.sum().clamp(min=1.0)
-    return _focal(maps[:, 0], heat, asked) + 0.5 * box + named
+    box, named = (off * weight[:, None]).sum() / much, (entropy * weight).sum() / much
+    return _focal(maps[:, 0], wanted.heat, wanted.asked) + 0.5 * box + named
 
 
 def _focal(logits: Tensor, heat: Tensor, asked: Tensor) -> Tensor:

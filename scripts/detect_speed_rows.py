@@ -1,9 +1,8 @@
 """What does the shipped detector cost a tile, and what does merging a slide cost? Rows for the bench.
 
-CPU milliseconds are those of the whole process. CUDA rows are left open where there is no such device.
+CPU milliseconds are those of the whole process.
 """
 
-import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +15,14 @@ from detection.detector import Detector, open_detector
 from detection.merging import TileDetections, merge
 from detection.package import default_package
 from scanner.offline.simulated_fields import SlideUnderCamera
-from scripts.rows import Row, at_least, at_most, row
+from scripts.rows import Row, at_most
 
 SEED = 900_001
 FIELDS = 8
-MEGA = 1e6
 
 
 def speed_rows() -> Iterator[Row]:
-    """The cost of tiles, of merging and, where there is a device, the pixels a second on CUDA."""
+    """The cost of tiles and of merging."""
     cv2.setNumThreads(1)
     slide = SlideUnderCamera((SEED, 0), {})
     rng = np.random.default_rng(SEED)
@@ -40,7 +38,6 @@ def speed_rows() -> Iterator[Row]:
     tiles = crowded_tiles()
     merging = cpu_ms(lambda: merge(tiles), 2) / 1000
     yield at_most("merging 40,000 boxes of 1,500 tiles, CPU s", merging, 0.5)
-    yield from cuda_rows(images, um_per_px)
 
 
 def _four_in_one(images: Sequence[Image]) -> Image:
@@ -71,23 +68,3 @@ def crowded_tiles() -> list[TileDetections]:
         found = Detections.rounded(boxes, np.zeros(27), rng.random(27), rng.random(27), np.zeros(27))
         tiles.append(TileDetections(number, number % 40 * 922, number // 40 * 922, 1024, 1024, found))
     return tiles
-
-
-def cuda_rows(images: Sequence[Image], um_per_px: float) -> Iterator[Row]:
-    """Pixels a second with decoding and transfer; open without a device."""
-    name = "CUDA Mpx/s, decoding and transfer included"
-    if importlib.util.find_spec("torch") is None:
-        yield row(f"{name}: no torch here", None, 300.0)
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        yield row(f"{name}: no device here", None, 300.0)
-        return
-    detector = open_detector(default_package(), "torch")
-    batch = list(images) * 8
-    detector.detect(batch, um_per_px)
-    begun = time.perf_counter()
-    detector.detect(batch, um_per_px)
-    pixels = sum(image.shape[0] * image.shape[1] for image in batch)
-    yield at_least(name, pixels / (time.perf_counter() - begun) / MEGA, 300.0)

@@ -6,8 +6,7 @@ Scenes are small fields of widely varied stain, light, blur and scale. Crowded o
 and many of the normal kinds that look abnormal, each drawn anew. Those of what looks alike hold a handful of abnormal
 cells and a dozen of the normal ones taken for them, for a look at single cells. Slides are the shipped rig's own, but
 with some hundred abnormal cells each, most fields beside one, seen by its camera at heights around the focus; their
-seeds are not those of any rack. Suspicious places are those of normal slides that a detector takes most for abnormal
-(``suspicious_places``).
+seeds are not those of any rack.
 OUT/images/PART_*.png|jpg and OUT/PART.json; the same arguments write the same files.
 """
 
@@ -23,12 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detector import open_detector
 from scanner.devices.simulated.scene import ABNORMAL_MIX, NORMAL_MIX, Look, Scene, render_scene
 from scanner.devices.simulated.specimen import DEPOSIT_CENTRE_UM
 from scanner.devices.simulated.truth import ABNORMAL, CellClass
 from scanner.offline.simulated_fields import SlideUnderCamera
-from scripts.suspicious_places import suspicious_places
 
 UM_PER_PX = 0.5
 SIZE_PX = 512
@@ -103,15 +100,11 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     for kind in ("scenes", "crowded", "alike", "slides"):
         parser.add_argument(f"--{kind}", type=int, default=0, help="how many of them")
-    parser.add_argument("--suspicious", type=int, default=0, help="normal slides to show to --package")
-    parser.add_argument("--package", type=Path, help="the detector to confront with its errors")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--part", default="scenes", help="names the files, so that a folder can hold several sets"
     )
     given = parser.parse_args()
-    if given.suspicious and given.package is None:
-        parser.error("--suspicious needs --package, the detector to show normal slides to")
     (given.out / "images").mkdir(parents=True, exist_ok=True)
     coco = _empty(given.seed)
     makers: list[SceneMaker] = [
@@ -127,9 +120,6 @@ def main() -> int:
     for number in range(given.slides):
         _add_slide(coco, number, given.out, given.seed, given.part)
         print(f"{number + 1} of {given.slides} slides", file=sys.stderr)
-    for number in range(given.suspicious):
-        _add_suspicious(coco, number, given.out, given.package, given.seed, given.part)
-        print(f"{number + 1} of {given.suspicious} normal slides", file=sys.stderr)
     (given.out / f"{given.part}.json").write_text(json.dumps(coco))
     return 0
 
@@ -156,11 +146,11 @@ def random_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scen
     return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
 
 
-def crowded_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene, Look]:
+def crowded_scene(
+    rng: np.random.Generator, size_px: int = SIZE_PX, rig_share: float = CROWDED_RIG_SHARE
+) -> tuple[Scene, Look]:
     """A crowded field in which the normal cells that look most abnormal are as common as those."""
-    look = (
-        Look(defocus_um=float(rng.normal(0, 0.7))) if rng.random() < CROWDED_RIG_SHARE else Look.random(rng)
-    )
+    look = Look(defocus_um=float(rng.normal(0, 0.7))) if rng.random() < rig_share else Look.random(rng)
     crowding = float(np.exp(rng.uniform(*np.log(CROWDING))))
     look = replace(look, crowding=crowding, clumping=float(rng.uniform(0.1, 0.6)))
     mix = {kind: n * TIMES.get(kind, 1.0) * float(rng.uniform(0.5, 1.5)) for kind, n in NORMAL_MIX.items()}
@@ -169,7 +159,9 @@ def crowded_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Sce
     return render_scene((size_px, size_px), int(rng.integers(2**31)), look, mix), look
 
 
-def alike_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene, Look]:
+def alike_scene(
+    rng: np.random.Generator, size_px: int = SIZE_PX, rig_share: float = CROWDED_RIG_SHARE
+) -> tuple[Scene, Look]:
     """A field with a handful of abnormal cells, mostly as the rig sees it, and a dozen normal ones taken for them."""
     look = (
         Look(
@@ -177,7 +169,7 @@ def alike_scene(rng: np.random.Generator, size_px: int = SIZE_PX) -> tuple[Scene
             strength=float(rng.uniform(0.85, 1.2)),
             nuclear_strength=float(rng.uniform(0.9, 1.15)),
         )
-        if rng.random() < CROWDED_RIG_SHARE
+        if rng.random() < rig_share
         else Look.random(rng)
     )
     crowding = float(np.exp(rng.uniform(*np.log(CROWDING))))
@@ -208,29 +200,19 @@ def _add_slide(coco: dict[str, Any], number: int, out: Path, seed: int, part: st
     suspects = [(t.x_um, t.y_um) for t in slide.truth() if t.cell_class in ABNORMAL]
     name = f"{part}_slide{number:03d}"
     for index in range(FIELDS):
-        place = _beside(rng, suspects) if rng.random() < BESIDE else _anywhere(rng)
+        place = beside(rng, suspects) if rng.random() < BESIDE else anywhere(rng)
         field = slide.look(place, float(rng.normal(0, DEFOCUS_UM)))
         labelled = list(zip(field.boxes.tolist(), field.classes, strict=True))
         _add(coco, out, f"{name}_{index:03d}", field.rgb, None, slide.grid.um_per_px, name, labelled)
 
 
-def _add_suspicious(
-    coco: dict[str, Any], number: int, out: Path, package: Path, seed: int, part: str
-) -> None:
-    detector = open_detector(package, "onnx")
-    um_per_px, places = suspicious_places(detector, number, np.random.default_rng((seed, number)))
-    name = f"{part}_normal{number:03d}"
-    for index, (rgb, labelled) in enumerate(places):
-        _add(coco, out, f"{name}_{index:03d}", rgb, None, um_per_px, name, labelled)
-
-
-def _beside(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def beside(rng: np.random.Generator, suspects: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """The slide µm of a field that shows an abnormal cell."""
     x_um, y_um = suspects[int(rng.integers(len(suspects)))]
     return x_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM)), y_um + float(rng.uniform(-BESIDE_UM, BESIDE_UM))
 
 
-def _anywhere(rng: np.random.Generator) -> tuple[float, float]:
+def anywhere(rng: np.random.Generator) -> tuple[float, float]:
     """The slide µm of a field anywhere in the deposit."""
     radius, angle = FIELD_RADIUS_UM * float(rng.random()) ** 0.5, float(rng.uniform(0, 2 * np.pi))
     x_um, y_um = DEPOSIT_CENTRE_UM

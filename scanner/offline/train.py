@@ -53,7 +53,6 @@ class How:
         stops_early: keep the weights that did best on the held-out slides; else learn to the end.
         second_steps: how long the second look learns, by default as long; 0 keeps that of ``start``. 0 ``steps`` keep
             its first look.
-        second_kept: the share of the second look's weights that stay as ``start`` has them.
     """
 
     seed: int = 0
@@ -62,7 +61,6 @@ class How:
     um_per_px: float | None = None
     stops_early: bool = True
     second_steps: int | None = None
-    second_kept: float = 0.0
 
     def command(self, data: Path, out: Path) -> str:
         """The words that do the same again."""
@@ -81,7 +79,6 @@ class How:
         return {
             "seed": self.seed,
             "stops_early": self.stops_early,
-            "second_kept": self.second_kept,
             **long,
         }
 

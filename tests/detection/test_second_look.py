@@ -16,9 +16,10 @@ from detection.onnx_detector import OnnxDetector
 from detection.package import DetectorPackage, Network, SecondLook
 from detection.second_look import (
     BATCH,
+    BOX_STEP_PX,
     MOST_PER_IMAGE,
     SAME_BOX_IOU,
-    answers_to,
+    Numbers,
     batches,
     box_of,
     chosen,
@@ -26,6 +27,7 @@ from detection.second_look import (
     placed,
     told_again,
 )
+from detection.second_views import answers_to
 from tests.detection.untrained import field
 
 
@@ -192,12 +194,21 @@ def test_boxes_of_the_second_look_do_not_double(package_of_places: DetectorPacka
     assert (overlap[~np.eye(len(found), dtype=bool)] < SAME_BOX_IOU + 0.05).all()
 
 
+def side_by_side(look: SecondLook, cells: int) -> tuple[Floats, Numbers]:
+    """Densities of as many squares below each other, as dense as their numbers, brighter on the right; boxes."""
+    side = look.seen_px
+    density = np.repeat(np.arange(cells, dtype=np.float32), side)[None, :, None] * np.ones(
+        (3, 1, side), np.float32
+    )
+    density[:, :, side * 2 // 3 :] += 10
+    middles = np.array([[side / 2, side * (number + 0.5)] for number in range(cells)])
+    return density, np.hstack([middles - 16, np.full((cells, 2), 32.0)])
+
+
 def test_what_is_suspected_is_judged_from_its_mirror_images_too(package_of_views: DetectorPackage) -> None:
     extension = package_of_views.config.rackscan
     assert extension.second_look is not None
     look = extension.second_look.model_copy(update={"mirrored_from": 0.5})
-    shown = np.arange(5, dtype=np.float32)[:, None, None, None] * np.ones((1, 3, 6, 6), np.float32)
-    shown[:, :, :, 4:] += 10  # brighter on the right: the box is said to lie there
     asked = []
 
     def second(given: Floats) -> Floats:
@@ -205,17 +216,49 @@ def test_what_is_suspected_is_judged_from_its_mirror_images_too(package_of_views
         answers = np.zeros((len(given), look.outputs), np.float32)
         answers[:, 0] = given[:, 0, 0, 0].round() % 10 - 2  # HSIL, from the second patch on abnormal
         answers[:, 2] = 1
-        answers[:, -4] = np.where(given[:, 0, 0, 5] > given[:, 0, 0, 0], 0.5, -0.3)
+        answers[:, -4] = np.where(given[:, 0, 0, -1] > given[:, 0, 0, 0], 0.5, -0.3)
         answers[:, -3] = 0.25
         return answers
 
-    said = answers_to(second, shown, extension, look)
+    density, boxes = side_by_side(look, 5)
+    around = [(density, boxes[:2]), (density, boxes[2:])]
+    said = answers_to(second, around, extension, look)
     assert asked == [5, 2, 2, 2]
-    alone = answers_to(second, shown, extension, look.model_copy(update={"mirrored_from": None}))
+    alone = answers_to(second, around, extension, look.model_copy(update={"mirrored_from": None}))
     assert (said[:3] == alone[:3]).all()
     assert said[3:, -4] == pytest.approx([0.4, 0.4])
     assert said[3:, -3] == pytest.approx([0.0, 0.0])
     assert said[3:, 0] == pytest.approx(alone[3:, 0])
+
+
+def test_what_is_suspected_is_seen_again_around_its_own_box(package_of_views: DetectorPackage) -> None:
+    extension = package_of_views.config.rackscan
+    assert extension.second_look is not None
+    look = extension.second_look.model_copy(update={"mirrored_from": 0.5, "centred": True})
+    density, boxes = side_by_side(look, 3)
+    edge = look.seen_px * 2 // 3 + 2  # a bright line that the network finds wherever it is shown
+    density[:] = 0
+    density[:, :, edge] = 5
+
+    def second(given: Floats) -> Floats:
+        answers = np.zeros((len(given), look.outputs), np.float32)
+        answers[:, 0] = 3
+        answers[:, -4] = (
+            (given[:, 0].sum(1).argmax(1) - look.seen_px / 2) / BOX_STEP_PX / 2
+        )  # half the way there
+        return answers
+
+    said = placed(boxes, answers_to(second, [(density, boxes)], extension, look)[:, -4:])
+    once = placed(boxes, second(patches(density, boxes, look))[:, -4:])
+    true = edge - look.seen_px / 2
+    assert (once[:, 0] + 16 - look.seen_px / 2) == pytest.approx(true / 2)
+    assert (said[:, 0] + 16 - look.seen_px / 2) == pytest.approx(true * 3 / 4, abs=0.6)
+    assert said[:, 1] == pytest.approx(boxes[:, 1], abs=0.6)
+
+
+def test_only_boxes_that_it_says_can_be_seen_again() -> None:
+    with pytest.raises(ValueError, match="says no boxes"):
+        SecondLook(class_names=("HSIL", "NILM"), centred=True)
 
 
 def test_classes_of_the_second_look_must_be_the_packages(package_of_two: DetectorPackage) -> None:

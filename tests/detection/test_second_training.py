@@ -13,7 +13,7 @@ from tests.detection.untrained import field, untrained
 
 pytest.importorskip("torch", reason="the extra 'torch' is not installed")
 
-from detection.learn_twice import averaged, with_second_look
+from detection.learn_twice import with_second_look
 from detection.second_training import PatchSampler, SecondSettings, suspects
 from detection.training import Example
 
@@ -100,16 +100,6 @@ def test_a_second_look_tells_apart_what_the_first_cannot(places: int) -> None:
         assert np.diag(iou(boxes, examples[5].cells.boxes)).mean() > 0.45
     assert (answers[:, :2].argmax(1) == examples[5].cells.labels).mean() > 0.9
     assert cell_class("HSIL") in twice.config.rackscan.classes
-
-
-def test_what_was_known_is_averaged_with_what_was_learnt() -> None:
-    before = {"a": np.full(2, 1.0, np.float32), "b": np.zeros(3, np.float32)}
-    after = {"a": np.full(2, 6.0, np.float32), "b": np.ones(4, np.float32), "c": np.ones(1, np.float32)}
-    mean = averaged(before, after, 0.6)
-    assert mean["a"].tolist() == [3.0, 3.0]
-    assert mean["b"].tolist() == [1.0] * 4
-    assert mean["c"].tolist() == [1.0]
-    assert averaged(before, after, 0.0)["a"].tolist() == [6.0, 6.0]
 
 
 def test_normal_cells_are_weighed_anew_by_what_is_suspected_of_them() -> None:
