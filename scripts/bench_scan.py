@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from detection.detector import open_detector
+from detection.opening import open_detector
 from scanner.devices.simulated.field import FieldCamera
 from scanner.devices.simulated.slide import ProceduralSlide
 from scanner.devices.simulated.specimen import CameraGrid

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.detections import Floats, Image
-from detection.detector import Detector, open_detector
+from detection.detector import Detector
 from detection.evaluation import auc, average_precision, matched
 from detection.normalisation import optical_density, white_level
+from detection.opening import open_detector
 from detection.package import default_package
 from detection.scoring import slide_score
 from scanner.devices.simulated.bodies import Palette

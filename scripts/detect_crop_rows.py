@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.assess import assess
-from detection.detector import open_detector
 from detection.evaluation import balanced_accuracy, confusion
 from detection.labelled import read_data, read_pixels
 from detection.learn import train_package
 from detection.model_card import Statement
+from detection.opening import open_detector
 from detection.training import TrainSettings
 from scripts.classical_baseline import classical_features, told_by_trees
 from scripts.rows import Row, at_least, at_most, row

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from detection.classes import Role
 from detection.detections import Image
-from detection.detector import open_detector
 from detection.evaluation import auc, auc_interval
 from detection.labelled import read_pixels
 from detection.normalisation import optical_density, white_level
 from detection.onnx_detector import OnnxDetector
+from detection.opening import open_detector
 from detection.package import DetectorPackage, default_package
 from detection.seen import AS_IT_IS, STRAINS, crop_shares
 from scripts.rows import Row, at_least, row, tell

@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from detection.detector import Detector, open_detector
+from detection.detector import Detector
 from detection.merging import TileDetections, merge
+from detection.opening import open_detector
 from detection.package import default_package
 from detection.record import SUFFIX, EvaluationRecord
 from detection.scoring import slide_score

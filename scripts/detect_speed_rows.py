@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from detection.detections import Detections, Image
-from detection.detector import Detector, open_detector
+from detection.detector import Detector
 from detection.merging import TileDetections, merge
+from detection.opening import open_detector
 from detection.package import default_package
 from scanner.offline.simulated_fields import SlideUnderCamera
 from scripts.rows import Row, at_most

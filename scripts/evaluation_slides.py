@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detector import Detector, open_detector
+from detection.detector import Detector
 from detection.merging import TileDetections, merge
+from detection.opening import open_detector
 from scanner.devices.simulated.field import SIDE_PX
 from scanner.devices.simulated.specimen import SMALL_DEPOSIT
 from scanner.devices.simulated.truth import ABNORMAL, CellClass

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detection.detector import on_provider, self_test
+from detection.detector import self_test
 from detection.errors import PackageError
+from detection.opening import on_provider
 from detection.package import DetectorPackage
 from scanner.model.base import Value
 

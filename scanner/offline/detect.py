@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detection.detections import Detections, Image
-from detection.detector import Detector, Scale, open_detector
+from detection.detector import Detector, Scale
 from detection.errors import ImageRefused, PackageError
 from detection.merging import TileDetections, merge
 from detection.normalisation import rgb8
+from detection.opening import open_detector
 from detection.package import DetectorPackage, default_package
 from detection.patches import Patch, patches_over
 from scanner.errors import BadInput

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from detection.assess import PLAIN, Question, assess
-from detection.detector import open_detector
 from detection.errors import DataError, PackageError
 from detection.figures import Figures
 from detection.labelled import read_data
+from detection.opening import open_detector
 from detection.seen import too_coarse, unknown_classes
 from detection.slide_level import Rule
 from scanner.errors import BadInput, Problem

@@ -15,9 +15,10 @@ import numpy as np
 import tifffile
 
 from detection.detections import Detections, Image
-from detection.detector import Detector, open_detector, provider_here
+from detection.detector import Detector
 from detection.errors import DetectionError
 from detection.normalisation import rgb8
+from detection.opening import open_detector, provider_here
 from detection.package import DetectorPackage, default_package
 from scanner.answering import Here, Workers
 from scanner.errors import DamagedRun, StepFailed

@@ -82,7 +82,7 @@ def test_torch_and_onnx_agree(package: DetectorPackage) -> None:
 
 
 def test_empty_glass_holds_no_cells_for_the_shipped_detector() -> None:
-    from detection.detector import open_detector
+    from detection.opening import open_detector
     from detection.package import default_package
 
     glass = np.random.default_rng(0).normal(236, 2, (512, 512, 3)).clip(0, 255).astype(np.uint8)

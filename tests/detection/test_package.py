@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from detection.detector import open_detector
 from detection.errors import PackageError
+from detection.opening import open_detector
 from detection.package import DetectorPackage, default_package, sha256_of
 from detection.writing import Trained, write_package
 from tests.detection.untrained import field, untrained

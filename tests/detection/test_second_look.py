@@ -9,10 +9,10 @@ import pytest
 
 from detection.decoding import Candidates
 from detection.detections import Detections, Floats
-from detection.detector import open_detector
 from detection.errors import PackageError
 from detection.evaluation import iou
 from detection.onnx_detector import OnnxDetector
+from detection.opening import open_detector
 from detection.package import DetectorPackage, Network, SecondLook
 from detection.second_look import (
     BATCH,

@@ -7,8 +7,8 @@ import pytest
 
 from detection.assess import assess
 from detection.detections import Image
-from detection.detector import open_detector
 from detection.labelled import read_data
+from detection.opening import open_detector
 from detection.targets import NONE, WIDE, Cells, cut, target
 
 pytest.importorskip("torch", reason="the extra 'torch' is not installed")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from detection.detections import Detections
-from detection.detector import open_detector
 from detection.labelled import read_data, read_pixels
+from detection.opening import open_detector
 from detection.package import DetectorPackage
 from detection.writing import write_package
 from scanner.errors import BadInput

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detection.detections import Detections
-from detection.detector import open_detector, provider_here
+from detection.opening import open_detector, provider_here
 from detection.package import default_package
 from scanner.answering import Here
 from scanner.model.events import Kind
