@@ -157,6 +157,8 @@ def _name_by_crops(
     if crops is None or by_crops is None:
         return
     asked = ~np.isnan(by_crops[:, 0])
+    if not asked.any():
+        return
     own = again[asked]
     classes[own], abnormal[own] = named_by_crops(
         classes[own], abnormal[own], by_crops[asked], crops, extension.classes

@@ -7,6 +7,7 @@ import pytest
 
 from detection.classes import CellClass, cell_class
 from detection.crop_look import named_by_crops
+from detection.decoding import Candidates
 from detection.detections import Image
 from detection.errors import PackageError
 from detection.onnx_detector import OnnxDetector
@@ -18,6 +19,7 @@ from detection.package import (
     crop_trunk,
     weights_of,
 )
+from detection.second_look import told_again
 from detection.targets import Cells
 from detection.writing import write_package
 from tests.detection.untrained import field
@@ -93,6 +95,20 @@ def test_crops_without_normal_cells_name_cells_and_do_not_change_how_abnormal_on
     (before,), (after,) = (OnnxDetector(p).detect([image], 0.5) for p in (start, taught))
     assert (after.abnormal == before.abnormal).all()
     assert (after.abnormal_classes != before.abnormal_classes).any()
+
+
+def test_where_nothing_is_suspected_crops_name_nothing(
+    package_of_views: DetectorPackage, tmp_path: Path
+) -> None:
+    extension = _taught(package_of_views, ("hsil", "nilm"), tmp_path / "p").config.rackscan
+    look = extension.second_look
+    assert look is not None
+    shares = np.eye(len(extension.classes))[:2]
+    seen = Candidates(np.array([[10.0, 10, 20, 20], [90, 90, 20, 20]]), np.ones(2), shares)
+    answers = np.zeros((2, look.outputs), np.float32)
+    nobody_asked = np.full((2, 1), np.nan, np.float32)
+    found = told_again(seen, extension, np.arange(2), answers, nobody_asked)
+    assert found.to_json() == told_again(seen, extension, np.arange(2), answers).to_json()
 
 
 def test_torch_and_onnx_agree_on_what_crops_taught(package_of_views: DetectorPackage, tmp_path: Path) -> None:
