@@ -93,7 +93,7 @@ def asks_crops(answers: NDArray[np.floating], extension: Extension) -> NDArray[n
     It names cells that may be abnormal or an organism. Where it also says how abnormal they are, it is asked of all.
     """
     look, crops = extension.second_look, extension.crop_look
-    if crops is None:
+    if crops is None or not len(answers):
         return np.zeros(len(answers), bool)
     if look is None or crops.calibration.second:
         return np.ones(len(answers), bool)

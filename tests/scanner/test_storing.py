@@ -129,7 +129,7 @@ def test_findings_come_from_the_tiles_and_do_not_know_how_the_image_is_kept(
 def test_the_rounded_image_itself_shows_a_detector_the_same_cells(
     lossless: tuple[Path, RunResult], limited: tuple[Path, RunResult], tmp_path: Path
 ) -> None:
-    """39 to 41 of 50 within 1 px and 0.01; what else there is are faint candidates, which noise alone reorders."""
+    """39 to 41 of 50 within 1 px and 0.02; what else there is are faint candidates, which noise alone reorders."""
     tables, cells = [], []
     for name, scanned in (("lossless", lossless), ("limited", limited)):
         cells.append(detect(image(scanned).path, tmp_path / name).cells)
@@ -142,9 +142,9 @@ def test_the_rounded_image_itself_shows_a_detector_the_same_cells(
 
 
 def _same(one: dict[str, float], other: dict[str, float]) -> bool:
-    """The same place within 1 px, and the same score within 0.01."""
+    """The same place within 1 px, and the same score within 0.02."""
     near = abs(one["x_px"] - other["x_px"]) <= 1 and abs(one["y_px"] - other["y_px"]) <= 1
-    return near and abs(one["score"] - other["score"]) <= 1e-2
+    return near and abs(one["score"] - other["score"]) <= 2e-2
 
 
 def test_a_rig_that_was_never_measured_is_told_by_its_tiles(tmp_path: Path) -> None:

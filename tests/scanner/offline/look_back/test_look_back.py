@@ -71,9 +71,9 @@ def test_other_diagnoses_or_another_point_read_nothing_again(
     out = tmp_path / "out"
     read(archive, out)
     assert kinds(out) == {"Doe-1.png": "unrecorded"}
-    assert read(archive, out, diagnoses=signed_out, operating_point=0.999).read == 0
+    assert read(archive, out, diagnoses=signed_out, operating_point=0.9999).read == 0
     assert kinds(out) == {"Doe-2.png": "missed-now"}
-    assert rows(out)[0]["operating_point"] == "0.999"
+    assert rows(out)[0]["operating_point"] == "0.9999"
 
 
 def test_images_that_join_or_change_are_read_and_the_others_keep_their_numbers(
@@ -292,7 +292,7 @@ def test_the_command_line_says_how_many_need_a_person(
     code, out, err = rackscan(*words, "--diagnoses", signed_out, "--json")
     told = json.loads(out)
     assert (code, told["kinds"]["missed-then"], told["read"], "Doe" in out + err) == (1, 1, 0, False)
-    code, out, _ = rackscan(*words, "--operating-point", "0.999")
+    code, out, _ = rackscan(*words, "--operating-point", "0.9999")
     assert (code, "nothing disagrees" in out) == (0, True)
     assert rackscan(*words, "--operating-point", "1.1")[0] == 2
 

@@ -8,7 +8,7 @@ import pytest
 
 from scanner.model.report import Verdict
 from tests.scanner.offline.look_back.asking import kinds, read, rows
-from tests.scanner.offline.look_back.conftest import MakeRun
+from tests.scanner.offline.look_back.conftest import SIMULATED, MakeRun
 
 
 def test_a_scale_that_is_given_does_not_replace_the_images_own(tmp_path: Path, make_run: MakeRun) -> None:
@@ -45,8 +45,9 @@ def test_the_verdict_of_a_run_is_compared(
     assert list(kinds(tmp_path / "out").values()) == ([kind] if kind else [])
     (used,) = summary.operating_points
     if point is None:  # the record that ships for the simulated rig and this detector
-        assert "by its evaluation record this detector excludes no slide" in used.said
-        assert used.operating_point == 0.5
+        assert "the evaluation record of this detector on simulated" in used.said
+        record = json.loads(SIMULATED.with_name("simulated.evaluation.json").read_text())
+        assert used.operating_point == record["operating_point"]
     assert summary.asked_then == (shows == "suspicious" and verdict is Verdict.REVIEW)
 
 
