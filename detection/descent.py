@@ -5,10 +5,11 @@ for a while ends (early stopping; Prechelt, Neural Networks: Tricks of the Trade
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,7 +82,19 @@ def descend(
         if watch and (step + 1) % pause == 0 and not watch.look(network):
             progress(steps, steps, f"held-out loss {watch.best:.3f}, no better for a third of the way")
             break
-    state = watch.kept if watch and watch.kept else network.state_dict()
-    return {
-        name: value.cpu().numpy() for name, value in state.items() if not name.endswith("num_batches_tracked")
-    }
+    return in_numbers(watch.kept if watch and watch.kept else network.state_dict())
+
+
+def in_numbers(state: Mapping[str, Tensor]) -> dict[str, Floats]:
+    """A network's state, float32 by name."""
+    kept = (name for name in state if not name.endswith("num_batches_tracked"))
+    return {name: state[name].float().cpu().numpy() for name in kept}
+
+
+def begun(network: nn.Module, known: Mapping[str, Floats]) -> nn.Module:
+    """The network with the weights ``known`` that fit, the others as they are."""
+    fresh = network.state_dict()
+    taken = {name: torch.from_numpy(np.array(values)) for name, values in known.items() if name in fresh}
+    fitting = {name: values for name, values in taken.items() if values.shape == fresh[name].shape}
+    network.load_state_dict(fresh | fitting)
+    return network

@@ -102,23 +102,6 @@ def asks_crops(answers: NDArray[np.floating], extension: Extension) -> NDArray[n
     return np.asarray(suspicion(answers, extension, look) + shares[:, organism].sum(axis=1) >= NAMED_FROM)
 
 
-def told_again(
-    candidates: Candidates,
-    extension: Extension,
-    again: NDArray[np.intp],
-    answers: NDArray[np.floating],
-    by_crops: NDArray[np.floating] | None = None,
-) -> Detections:
-    """What all looks say together; ``answers`` (n, outputs) of the second are of the candidates ``again``.
-
-    Classes that only the first look knows keep its share; the rest is shared out by the second. Where it says boxes,
-    those count, and of several for one cell the most suspicious stays. ``by_crops`` are the crop look's answers, not
-    a number where it was not asked.
-    """
-    (found,) = all_told([candidates], extension, [again], answers, by_crops)
-    return found
-
-
 def all_told(
     seen: Sequence[Candidates],
     extension: Extension,
@@ -126,7 +109,12 @@ def all_told(
     answers: NDArray[np.floating],
     by_crops: NDArray[np.floating] | None = None,
 ) -> list[Detections]:
-    """``told_again`` of several images; ``answers`` and ``by_crops`` are of all that is looked at again, in order."""
+    """What all looks say together of each image; ``answers`` (n, outputs) are the second's of all of ``again``.
+
+    Classes that only the first look knows keep its share; the rest is shared out by the second. Where it says boxes,
+    those count, and of several for one cell the most suspicious stays. ``by_crops`` are the crop look's answers, not
+    a number where it was not asked.
+    """
     ends = np.cumsum([len(candidates) for candidates in seen])
     starts = ends - [len(candidates) for candidates in seen]
     those = [start + own for start, own in zip(starts, again, strict=True)]

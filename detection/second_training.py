@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from detection.architectures import device_here
-from detection.descent import Progress, at_rest, descend
+from detection.descent import Progress, at_rest, begun, descend
 from detection.detections import Detections, Floats
 from detection.evaluation import SAME_CELL_IOU, iou, unasked
 from detection.package import BOX, SecondLook
@@ -217,7 +217,9 @@ def fit_second(
         abnormal: which classes are abnormal.
     """
     device = device_here()
-    network = _begun(look, seed, trunk).to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = begun(second_network(look), trunk).to(device)
 
     def suspicion(densities: Floats) -> NDArray[np.float64]:
         with at_rest(network):
@@ -238,18 +240,6 @@ def fit_second(
         return answers_loss(answers, torch.from_numpy(labels).to(device), said, abnormal)
 
     return descend(network, next_loss, settings.steps, settings.learning_rate, 1e-2, progress)
-
-
-def _begun(look: SecondLook, seed: int, trunk: dict[str, Floats]) -> torch.nn.Module:
-    """The network with fresh weights, but for those of ``trunk`` that fit."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = second_network(look)
-    fresh = network.state_dict()
-    known = {name: torch.from_numpy(np.array(values)) for name, values in trunk.items() if name in fresh}
-    taken = {name: values for name, values in known.items() if values.shape == fresh[name].shape}
-    network.load_state_dict(fresh | taken)
-    return network
 
 
 def answers_loss(answers: Tensor, labels: Tensor, boxes: Tensor | None, abnormal: Sequence[int]) -> Tensor:

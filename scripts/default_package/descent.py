@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,22 +58,6 @@ def _factor(share: float) -> float:
 def half(device: torch.device) -> torch.autocast:
     """Convolutions of 8 bits where there is a device for them."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
-def begun(network: nn.Module, known: Weights) -> nn.Module:
-    """The network with the weights ``known`` that fit, the others as they are."""
-    fresh = network.state_dict()
-    taken = {name: torch.from_numpy(np.array(values)) for name, values in known.items() if name in fresh}
-    fitting = {name: values for name, values in taken.items() if values.shape == fresh[name].shape}
-    network.load_state_dict(fresh | fitting)
-    return network
-
-
-def weights_of(network: nn.Module) -> Weights:
-    """Float32 by name."""
-    state = network.state_dict()
-    kept = (name for name in state if not name.endswith("num_batches_tracked"))
-    return {name: np.asarray(state[name].float().cpu().numpy(), np.float32) for name in kept}
 
 
 Say = Callable[[str], None]

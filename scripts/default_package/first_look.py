@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from detection.architectures import build
+from detection.descent import in_numbers
 from detection.package import Network
 from detection.targets import IGNORED_LABEL, WIDE
 from detection.training import ARCHITECTURE, TrainSettings, maps_loss
 from scripts.default_package.bank import Bank, placed, shown, wanted
-from scripts.default_package.descent import Descent, Say, Weights, half, weights_of
+from scripts.default_package.descent import Descent, Say, Weights, half
 from scripts.default_package.stream import SIDE_PX
 from scripts.make_training_set import LABELS
 
@@ -39,7 +40,7 @@ def learn_first(bank: Bank, shards: Path, seconds: float, say: Say) -> Weights:
             maps = network(density)
         descent.step(maps_loss(maps.float(), target, drawing.weights), share)
     say(f"first look: {descent}")
-    return weights_of(network)
+    return in_numbers(network.state_dict())
 
 
 class _Drawing:

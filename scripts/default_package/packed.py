@@ -21,8 +21,9 @@ HELD = ("--scenes", "160", "--crowded", "200", "--slides", "4", "--seed", "77", 
 STATEMENT = Statement(
     name=NAME,
     training_data=(
-        "simulated liquid-based fields of 512 x 512 px, a third of them as the shipped rig sees its slides, the rest "
-        "in varied stain, light, blur and scale, crowded, and with many look-alikes of abnormal cells; no real image"
+        "simulated liquid-based fields of 512 x 512 px, three fifths of them, with two fifths of the "
+        "abnormal cells, in the shipped rig's look, the rest in varied stain, light, blur and scale, crowded, and with "
+        "many look-alikes of abnormal cells; no real image"
     ),
     intended_use=(
         "Trained on simulated cells, not for diagnosis. It shows that the road works from glass to verdict; "

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from detection.architectures import build
 from detection.classes import Role, cell_class, indices
+from detection.descent import begun, in_numbers
 from detection.learn import second_look_of
 from detection.package import BOX, CANDIDATE_FLOOR
 from detection.second_look import BOX_SIDE_PX, BOX_STEP_PX
@@ -15,7 +16,7 @@ from detection.second_training import LEAST_SUSPICION, SecondSettings, answers_l
 from detection.targets import CLOSE, NONE
 from detection.training import ARCHITECTURE, TrainSettings
 from scripts.default_package.bank import Bank, placed, shown
-from scripts.default_package.descent import Descent, Say, Weights, begun, half, weights_of
+from scripts.default_package.descent import Descent, Say, Weights, half
 from scripts.default_package.first_look import NETWORK
 from scripts.default_package.suspects import Suspected, suspected
 from scripts.make_training_set import LABELS
@@ -59,7 +60,7 @@ def learn_second(
             answers = network(density)
         descent.step(answers_loss(answers.float(), label, said, ABNORMAL), share)
     say(f"second look: {descent}")
-    return weights_of(network)
+    return in_numbers(network.state_dict())
 
 
 class _Places:

@@ -19,7 +19,7 @@ from detection.package import (
     crop_trunk,
     weights_of,
 )
-from detection.second_look import told_again
+from detection.second_look import all_told
 from detection.targets import Cells
 from detection.writing import write_package
 from tests.detection.untrained import field
@@ -107,8 +107,9 @@ def test_where_nothing_is_suspected_crops_name_nothing(
     seen = Candidates(np.array([[10.0, 10, 20, 20], [90, 90, 20, 20]]), np.ones(2), shares)
     answers = np.zeros((2, look.outputs), np.float32)
     nobody_asked = np.full((2, 1), np.nan, np.float32)
-    found = told_again(seen, extension, np.arange(2), answers, nobody_asked)
-    assert found.to_json() == told_again(seen, extension, np.arange(2), answers).to_json()
+    (found,) = all_told([seen], extension, [np.arange(2)], answers, nobody_asked)
+    (without,) = all_told([seen], extension, [np.arange(2)], answers)
+    assert found.to_json() == without.to_json()
 
 
 def test_torch_and_onnx_agree_on_what_crops_taught(package_of_views: DetectorPackage, tmp_path: Path) -> None:

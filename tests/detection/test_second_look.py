@@ -20,12 +20,12 @@ from detection.second_look import (
     MOST_PER_IMAGE,
     SAME_BOX_IOU,
     Numbers,
+    all_told,
     batches,
     box_of,
     chosen,
     patches,
     placed,
-    told_again,
 )
 from detection.second_views import answers_to
 from tests.detection.untrained import field
@@ -174,7 +174,8 @@ def test_of_two_boxes_for_one_cell_the_more_suspicious_stays(package_of_places: 
     far = cell + np.array([70.0, 70.0, 0.0, 0.0])
     boxes = box_of(middles, np.concatenate([cell, cell, far]))
     logits = np.array([[1.0, 0, 0, 0], [3.0, 0, 0, 0], [0, 0, 2.0, 0]])
-    found = told_again(candidates, extension, np.arange(3), np.hstack([logits, boxes]).astype(np.float32))
+    said = np.hstack([logits, boxes]).astype(np.float32)
+    (found,) = all_told([candidates], extension, [np.arange(3)], said)
     assert len(found) == 2
     assert found.boxes[0].tolist() == pytest.approx(cell[0].tolist(), abs=0.13)
     assert found.scores.tolist() == pytest.approx([0.8, 0.7])

@@ -110,7 +110,9 @@ def test_it_finds_the_same_where_only_crops_are_asked(package_of_two: DetectorPa
     package = _with_crop_look(package_of_two, 0.7)
     extension = package.config.rackscan.model_copy(update={"second_look": None})
     package = replace(package, config=package.config.model_copy(update={"rackscan": extension}))
-    _agree(*_both(package, [field(256, 256)]))
+    fast, plain = _both(package, [field(256, 256)])
+    _agree(fast, plain)
+    assert len(fast[0]) > 3
 
 
 def test_it_finds_the_same_where_peaks_are_many(
@@ -124,7 +126,9 @@ def test_it_finds_the_same_where_peaks_are_many(
 
 @pytest.mark.parametrize("size", [(200, 2600), (2100, 136)])
 def test_it_finds_the_same_in_a_large_image(package_of_two: DetectorPackage, size: tuple[int, int]) -> None:
-    _agree(*_both(package_of_two, [field(*size, 3), field(64, 64)]))
+    fast, plain = _both(package_of_two, [field(*size, 3), field(64, 64)])
+    _agree(fast, plain)
+    assert len(fast[0]) > 20
 
 
 @pytest.mark.parametrize("um_per_px", [0.25, 0.7])
@@ -137,12 +141,16 @@ def test_it_finds_the_same_at_another_scale(package_of_two: DetectorPackage, um_
 @pytest.mark.parametrize("level", [0, 10, 24, 127, 255])
 def test_it_finds_the_same_in_an_even_gray(package: DetectorPackage, level: int) -> None:
     even = np.full((128, 128, 3), level, np.uint8)
-    _agree(*_both(package, [even]))
+    fast, plain = _both(package, [even])
+    _agree(fast, plain)
+    assert [len(found) for found in fast] == [len(found) for found in plain]
 
 
 def test_it_finds_the_same_in_noise_of_all_levels(package_of_places: DetectorPackage) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (192, 192, 3), np.uint8)
-    _agree(*_both(package_of_places, [noise]))
+    fast, plain = _both(package_of_places, [noise])
+    _agree(fast, plain)
+    assert len(fast[0]) > 3
 
 
 def test_it_finds_the_same_cells_with_the_shipped_package() -> None:
