@@ -2,7 +2,9 @@
 
     python -m scripts.make_evaluation_record [--slides 100] [--kept FOLDER]
 
-The slides are those of ``scripts/evaluation_slides.py``. Writes hardware_profiles/simulated.evaluation.json.
+The slides are those of ``scripts/evaluation_slides.py``. Writes hardware_profiles/simulated.evaluation.json, for slides
+of which every cell is seen once, and hardware_profiles/simulated-again.evaluation.json, for those of which the most
+suspicious ones are taken again.
 """
 
 import sys
@@ -13,11 +15,10 @@ import numpy as np
 
 from detection.evaluation import at_threshold, auc, auc_interval, safe_point
 from detection.package import DetectorPackage, default_package
-from detection.record import SUFFIX, EvaluationRecord
-from detection.scoring import slide_score
+from detection.record import SUFFIX, EvaluationRecord, TakenAgain
 from scanner.pipeline.verdict import rig_hash
 from scanner.storage.profiles import read_profile
-from scripts.evaluation_slides import SEED, Reading, asked, read_slides
+from scripts.evaluation_slides import CAPTURE, SEED, Reading, asked, read_slides, scores_of
 
 PROFILE = Path(__file__).resolve().parents[1] / "hardware_profiles" / "simulated.yaml"
 LEAST_EXCLUDED = 0.25
@@ -27,27 +28,30 @@ DATA = (
     "cells each, seeds {seed} and later, none trained on; of the abnormal ones the fields that show an abnormal cell "
     "were read and joined with the cells of a normal slide"
 )
+AGAIN = TakenAgain(**CAPTURE.model_dump())
 
 
 def main() -> int:
     """Measure and write; returns the exit code."""
     count, kept = asked(__doc__ or "")
     abnormal, normal = read_slides(default_package(), range(count), kept)
-    record = record_of(abnormal, normal)
-    target = PROFILE.with_name(f"{PROFILE.stem}{SUFFIX}")
-    target.write_text(record.model_dump_json(indent=1) + "\n")
-    print(record.model_dump_json(indent=1))
+    for again, name in ((None, PROFILE.stem), (AGAIN, f"{PROFILE.stem}-again")):
+        record = record_of(abnormal, normal, again)
+        PROFILE.with_name(f"{name}{SUFFIX}").write_text(record.model_dump_json(indent=1) + "\n")
+        print(record.model_dump_json(indent=1))
     return 0
 
 
-def record_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> EvaluationRecord:
-    """The record with the operating point just under every abnormal slide.
+def record_of(
+    abnormal: Sequence[Reading], normal: Sequence[Reading], again: TakenAgain | None = None
+) -> EvaluationRecord:
+    """The record with the operating point just under every abnormal slide; ``again``: with cells taken again.
 
     It is 0, and excludes nothing, where that would exclude hardly any of the normal ones: then their own cells set it,
     and a slide with fewer of those would be excluded on no grounds. So it is with fewer than a hundred abnormal ones:
     that none of them was missed says too little of others.
     """
-    scores = np.array([slide_score(reading.abnormal) for reading in (*abnormal, *normal)])
+    scores = scores_of((*abnormal, *normal), again is not None)
     truth = np.arange(len(scores)) < len(abnormal)
     point = safe_point(scores, truth)
     if point.excluded < LEAST_EXCLUDED or len(abnormal) < LEAST_ABNORMAL:
@@ -57,6 +61,7 @@ def record_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> Evaluat
         detector=DetectorPackage.load(default_package()).hash,
         profile=profile.name,
         rig=rig_hash(profile),
+        again=again,
         operating_point=point.threshold,
         urgent_point=float(max(scores[~truth].max(), np.median(scores[truth]))),
         slides={"abnormal": len(abnormal), "normal": len(normal)},

@@ -139,7 +139,8 @@ class CellAgain(Value):
     """A cell that was chosen to be taken again.
 
     ``rank`` of its finding, None where merging kept none; ``field`` that shows it; ``layer`` its sharpest plane, from 0
-    at the bottom, ``score_again`` what the detector says there; None, with a ``reason``, where it was not read again.
+    at the bottom, ``score_again`` the mean of what the detector says there and in the planes beside it; None, with a
+    ``reason``, where it was not read again.
     """
 
     rank: int | None
@@ -154,7 +155,8 @@ class CellsAgain(Value):
     """Suspicious cells taken again before the slide left: at most ``asked``, in planned = captured + failed ``fields``.
 
     ``unanswered``: tiles of which the detector had said nothing after ``waited_s`` seconds, so that their cells could
-    not be chosen. ``image``, relative to DIR, is None where no field was captured.
+    not be chosen. ``image``, relative to DIR, is None where no field was captured. ``slide_score_once`` is the slide's
+    score by first scores alone; ``decides``: the operating point was measured with second scores, and so is the slide.
     """
 
     asked: int
@@ -167,6 +169,8 @@ class CellsAgain(Value):
     unanswered: tuple[int, ...]
     waited_s: float
     image: str | None
+    slide_score_once: float | None = None
+    decides: bool = False
 
 
 class SlideReport(SlideResult):
@@ -174,8 +178,9 @@ class SlideReport(SlideResult):
 
     ``reasons`` say in words why the verdict and outcome are what they are. ``accession`` stays in the local report.
     ``focus`` names the strategy, and the layers where it takes any; ``edf`` and ``height`` are images of a fused slide,
-    relative to DIR as ``image`` is. ``cells_again``: None where no cell was to be taken again; ``blood``: share
-    of the sample under blood, None where nobody can tell.
+    relative to DIR as ``image`` is. ``slide_score`` is what ``operating_point`` was held against: where that was
+    measured with cells taken again, with their second scores, elsewhere by first scores alone. ``cells_again``: None
+    where no cell was to be taken again; ``blood``: share of the sample under blood, None where nobody can tell.
     """
 
     preparation: Preparation = Preparation.THINPREP

@@ -39,12 +39,14 @@ class Field:
         corner: u, v of its first pixel on the camera's grid.
         boxes: (m, 4) float64 x, y, w, h px of the objects at least a quarter inside, clipped to the field.
         classes: their m classes.
+        defocus_um: how far off the mean height of its cells it was exposed.
     """
 
     rgb: Pixels
     corner: tuple[int, int]
     boxes: NDArray[np.float64]
     classes: tuple[CellClass, ...]
+    defocus_um: float
 
 
 def inside(
@@ -103,7 +105,7 @@ class SlideUnderCamera:
         rgb = np.asarray(cv2.multiply(raw, self._gain, dtype=cv2.CV_8U), dtype=np.uint8)
         corner = self._corner(centre_um)
         boxes, classes = self._inside(corner)
-        return Field(rgb, corner, boxes, classes)
+        return Field(rgb, corner, boxes, classes, defocus_um)
 
     def _corner(self, centre_um: tuple[float, float]) -> tuple[int, int]:
         u, v = self.grid.from_slide(*centre_um)

@@ -17,6 +17,7 @@ SEARCH_PX = 48.0  # the stage comes back to within a few µm; places in the imag
 AROUND_PX = 6.0
 LEAST_CROP_PX = 32
 NEAR_PX = 6.0
+BESIDE = 1  # so many planes on either side of the sharpest are read with it
 
 Box = tuple[float, float, float, float]
 ReadImage = Callable[[int, int, int, int], Pixels]
@@ -55,6 +56,11 @@ def sharpest(planes: Sequence[Pixels], box: Box) -> int:
     metric = SmoothedBrenner()
     energies = [metric(_crop(plane, box)) for plane in planes]
     return int(np.argmax(energies))
+
+
+def read_with(layer: int, layers: int) -> range:
+    """The planes of a stack that are read of a cell that is sharpest in ``layer``: that one and those beside it."""
+    return range(max(0, layer - BESIDE), min(layers, layer + BESIDE + 1))
 
 
 def _crop(plane: Pixels, box: Box) -> Pixels:

@@ -13,7 +13,7 @@ from scanner.model.geometry import Point
 from scanner.model.plan import Plan
 from scanner.model.report import Outcome, TileCounts, Verdict
 from scanner.model.tile import FocusState, Judged
-from scanner.pipeline.again import ReadAgain, again_of
+from scanner.pipeline.again import ReadAgain, again_of, left_out
 from scanner.pipeline.canvas import MosaicFrame
 from scanner.pipeline.cell_branch import Found
 from scanner.pipeline.findings import Findings, findings
@@ -48,16 +48,25 @@ class Reading:
     second_reader: SecondReader | None = None
     blood: float | None = None
 
+    @property
+    def so_measured(self) -> bool:
+        """Was the operating point measured with cells taken again as on this slide?"""
+        return self.record is not None and self.record.again is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What happens to glass and case, and why; ``second_reading``: it could be excluded, and the lot says read it."""
+    """What happens to glass and case, and why; ``second_reading``: it could be excluded, and the lot says read it.
+
+    ``slide_score`` is what was held against the operating point, None without a detector.
+    """
 
     outcome: Outcome
     decision: Decision
     findings: Findings | None
     covered: float | None
     states: Mapping[str, int]
+    slide_score: float | None
     second_reading: bool = False
 
 
@@ -67,11 +76,12 @@ def close(reading: Reading) -> Closing:
     found = _findings(reading, last)
     covered = _covered(reading.begun.located, reading.plans, last)
     states = _states(last)
-    decision = decide(_evidence(reading, last, found, covered))
+    evidence = _evidence(reading, last, found, covered)
+    decision = decide(evidence)
     outcome, why = _outcome(reading, states)
     decision, drawn = after_lot(decision, reading.second_reader, reading.begun.slide.slot)
     told = Decision(decision.verdict, (*why, *decision.reasons))
-    return Closing(outcome, told, found, covered, states, drawn)
+    return Closing(outcome, told, found, covered, states, evidence.slide_score, drawn)
 
 
 def last_takes(places: Places) -> dict[int, Judged]:
@@ -112,6 +122,8 @@ def _evidence(
 ) -> Evidence:
     counts, states = reading.counts, _states(last)
     top = [] if found is None else list(zip(found.classes, found.scores.tolist(), strict=True))
+    again = None if found is None else found.again
+    score = again if again is not None and reading.so_measured else found
     return Evidence(
         missing=counts.planned - counts.captured - counts.skipped - counts.failed,
         failed=counts.failed,
@@ -123,13 +135,29 @@ def _evidence(
         sample_covered=covered,
         preparation=reading.begun.slide.preparation,
         cells=0 if found is None else found.cells,
-        slide_score=None if found is None else found.slide_score,
-        score_again=found.again.slide_score if found is not None and found.again is not None else None,
         top=top[:50],
         record=reading.record,
         with_sample=sum(states.values()) - states[FocusState.NO_SAMPLE] + counts.failed,
         blood=reading.blood,
+        slide_score=None if score is None else score.slide_score,
+        score_again=None if again is None or reading.so_measured else again.raised,
+        not_again=_not_again(reading.again) if reading.so_measured else (),
     )
+
+
+def _not_again(read: ReadAgain | None) -> tuple[str, ...]:
+    """Why the most suspicious cells were not all read in more planes, as they were where the point was measured."""
+    if read is None:
+        return ("no suspicious cell was taken again",)
+    cells, tiles = len(left_out(read)), len(read.chosen.unanswered)
+    said = []
+    if cells:
+        said.append(f"{cells} suspicious {'cell' if cells == 1 else 'cells'} could not be taken again")
+    if tiles:
+        said.append(
+            f"{tiles} {'tile' if tiles == 1 else 'tiles'} without an answer when the cells to take again were chosen"
+        )
+    return tuple(said)
 
 
 def _outcome(reading: Reading, states: Mapping[str, int]) -> tuple[Outcome, tuple[str, ...]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from detection.record import EvaluationRecord
+from detection.record import EvaluationRecord, TakenAgain
 from scanner.model.profile import Profile
 from scanner.model.report import Verdict
 from scanner.model.slide import Preparation
@@ -35,12 +35,14 @@ class Evidence:
         sample_covered: share of the sample that was captured, None without an overview.
         preparation: says how many squamous cells are enough.
         cells: squamous cells counted.
-        slide_score: 0..1, None without a detector.
+        slide_score: 0..1, as the record's operating point was measured; None without a detector.
         top: (class, score) of the most abnormal findings.
         record: the evaluation record that matches detector and rig, None without one.
         with_sample: tiles that show sample, failed ones included.
         blood: share of the sample under blood, None where nobody can tell.
-        score_again: the slide's score with what more planes show of some cells, where that is higher; None without any.
+        score_again: the slide's score with what more planes show of some cells, where that is higher and the record
+            knows nothing of it; None without any.
+        not_again: cells and tiles, in words, that keep the slide from being read as the record's slides were.
     """
 
     missing: int
@@ -59,6 +61,7 @@ class Evidence:
     with_sample: int = 0
     blood: float | None = None
     score_again: float | None = None
+    not_again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,12 @@ def rig_hash(profile: Profile) -> str:
     parts = (profile.camera, profile.active_objective)
     seen = [profile.name, *(part.model_dump(mode="json") for part in parts)]
     return text_hash(json.dumps(seen, sort_keys=True))
+
+
+def taken_again(profile: Profile) -> TakenAgain | None:
+    """How a rig takes suspicious cells again, None where it takes none."""
+    asked = profile.capture_cells
+    return TakenAgain(**asked.model_dump()) if asked.cells else None
 
 
 def _tile_gaps(evidence: Evidence) -> list[str]:
@@ -154,7 +163,7 @@ def _suspicion(evidence: Evidence) -> list[str]:
     if not evidence.record.excludes:
         return ["by its evaluation record this detector excludes no slide of this rig"]
     if not _over_the_point(evidence):
-        return []
+        return list(evidence.not_again)
     point = evidence.record.operating_point
     if evidence.slide_score >= point:
         return [f"slide score {evidence.slide_score:.4f} is not under the operating point {point:.4f}"]

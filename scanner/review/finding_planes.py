@@ -16,7 +16,7 @@ LEAST_SIDE_UM = 60.0
 class Planes:
     """(z, h, w[, 3]) ``pixels``; ``scale_um`` and ``origin_um`` (z, y, x) as of an ``ImageLayer``.
 
-    ``sharpest`` is the plane that was read again; ``shown`` the range of values that is shown.
+    ``sharpest`` is the plane that was read again with those beside it; ``shown`` the range of values that is shown.
     """
 
     pixels: NDArray[Any]

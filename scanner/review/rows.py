@@ -55,7 +55,7 @@ class TileRows:
 class FindingRows:
     """Findings, best first; all (n,) arrays. Boxes in mosaic px, ``x_um``, ``y_um`` their centres in slide µm.
 
-    ``score_again`` on the sharpest plane and which ``layer`` that is: NaN and -1 where the cell was not taken again.
+    ``score_again`` around the sharpest plane, which ``layer`` that is: NaN and -1 where the cell was not taken again.
     """
 
     rank: Ints

@@ -42,6 +42,8 @@ def cells_again(
         fields_captured=len(captured),
         fields_failed=len(failed),
         cells=cells,
+        slide_score_once=round(found.slide_score, 6),
+        decides=reading.so_measured,
         unanswered=read.chosen.unanswered,
         waited_s=round(read.chosen.waited_s, 3),
         image=folder.relative(image) if image.is_dir() else None,

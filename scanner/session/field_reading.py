@@ -12,7 +12,7 @@ from scanner.model.geometry import Affine, Point
 from scanner.model.profile import Profile
 from scanner.model.tile import Pixels, Tile
 from scanner.pipeline.canvas import MosaicFrame
-from scanner.pipeline.cell_planes import Box, FieldPlace, find_field, said_of, sharpest
+from scanner.pipeline.cell_planes import Box, FieldPlace, find_field, read_with, said_of, sharpest
 from scanner.pipeline.placement import Placed
 from scanner.pipeline.searching import CellSearch, FrameJob, Job, PixelJob, as_rgb8
 from scanner.session.flat_choice import FlatChoice
@@ -47,8 +47,17 @@ class LookWork:
 
 
 @dataclass(frozen=True, slots=True)
+class SharpAt:
+    """A cell of a field: its number among the chosen, its box in px of the field, the layer it is sharpest in."""
+
+    number: int
+    box: Box
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plane:
-    """One plane of a field to search: it is the sharpest for some of its cells (number, box in px of the field).
+    """One plane of a field to search for those of its ``cells`` that are sharpest in it or beside it.
 
     ``pixels`` None: every cell of the field was read before.
     """
@@ -56,7 +65,7 @@ class Plane:
     tile: Tile
     place: FieldPlace | None = None
     layer: int = 0
-    cells: tuple[tuple[int, Box], ...] = ()
+    cells: tuple[SharpAt, ...] = ()
     pixels: Pixels | None = None
 
 
@@ -73,6 +82,7 @@ class FieldReader:
     ) -> None:
         self._work, self._chosen, self._seen, self._placed = work, chosen, seen, placed
         self._known = known
+        self._said: dict[int, dict[int, tuple[float, str]]] = {}
 
     @cached_property
     def _image(self) -> PyramidStore:
@@ -91,11 +101,13 @@ class FieldReader:
             return
         stack = [self._work.pixels(tile, layer) for layer in range(len(tile.layers))]
         place = find_field(stack[tile.layer or 0], self._expected(tile, mine), self._seen_at)
-        sharp: dict[int, list[tuple[int, Box]]] = {}
+        shown: dict[int, list[SharpAt]] = {}
         for number in todo:
             box = self._box(number, place)
-            sharp.setdefault(sharpest(stack, box), []).append((number, box))
-        for layer, cells in sorted(sharp.items()):
+            cell = SharpAt(number, box, sharpest(stack, box))
+            for layer in read_with(cell.layer, len(stack)):
+                shown.setdefault(layer, []).append(cell)
+        for layer, cells in sorted(shown.items()):
             yield Plane(tile, place, layer, tuple(cells), stack[layer])
 
     def job(self, plane: Plane) -> Job | None:
@@ -112,21 +124,25 @@ class FieldReader:
         return FrameJob(name, path, content, profile, light, um_per_px, plane.pixels.nbytes)
 
     def facts(self, plane: Plane, found: Detections | None) -> Iterator[CellReadFact]:
-        """What the answer says of every cell that is sharp in the plane."""
+        """What the planes say of every cell of which this is the last one to be searched."""
         if found is None or plane.place is None:
             return
-        for number, box in plane.cells:
-            score, name = said_of(box, found, self._work.package.classes)
+        layers = len(plane.tile.layers)
+        for cell in plane.cells:
+            said = self._said.setdefault(cell.number, {})
+            said[plane.layer] = said_of(cell.box, found, self._work.package.classes)
+            if len(said) < len(read_with(cell.layer, layers)):
+                continue
             yield CellReadFact(
-                cell=number,
+                cell=cell.number,
                 field=plane.tile.planned.tile,
                 x_px=plane.place.x_px,
                 y_px=plane.place.y_px,
                 held=plane.place.held,
-                layer=plane.layer,
-                edge=plane.layer in (0, len(plane.tile.layers) - 1),
-                score=score,
-                name=name,
+                layer=cell.layer,
+                edge=cell.layer in (0, layers - 1),
+                score=round(float(np.mean([score for score, _ in said.values()])), 4),
+                name=max(said.values())[1],
             )
 
     def _expected(self, tile: Tile, cells: list[int]) -> Point:

@@ -190,7 +190,7 @@ def _report(desk: Desk, ledger: Ledger, reading: Reading, closing: Closing, watc
         accession=begun.slide.accession,
         reasons=closing.decision.reasons,
         warnings=warnings,
-        slide_score=found.slide_score if found else None,
+        slide_score=closing.slide_score,
         operating_point=reading.record.operating_point if reading.record else None,
         detector=reading.package.hash if reading.package else None,
         um_per_px=reading.frame.um_per_px,

@@ -21,7 +21,7 @@ from scanner.model.layers import CellCapture
 from scanner.model.profile import FocusStrategy, Profile
 from scanner.model.slide import Rack, RackSlot, Slide
 from scanner.pipeline.searching import CellSearch
-from scanner.pipeline.verdict import rig_hash
+from scanner.pipeline.verdict import rig_hash, taken_again
 from scanner.storage.ledger import LedgerProtocol
 from scanner.storage.profiles import read_profile
 from scanner.storage.racks import read_rack
@@ -206,7 +206,8 @@ def _load(path: Path) -> DetectorPackage:
 def _with_record(package: DetectorPackage, profile: Profile, profile_path: Path) -> Search:
     """The record made with this detector on this rig's own slides; a picture as specimen is none of them."""
     records = read_records(profile_path.parent)
-    return Search(package.path, package, matching(records, package.hash, profile.name, rig_hash(profile)))
+    rig, again = rig_hash(profile), taken_again(profile)
+    return Search(package.path, package, matching(records, package.hash, profile.name, rig, again))
 
 
 def _without_record(package: DetectorPackage | None) -> Search:

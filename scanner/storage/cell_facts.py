@@ -37,11 +37,12 @@ class CellsChosenFact(Fact):
 
 
 class CellReadFact(Fact):
-    """Kind ``cell-read``, key the cell's place among the chosen: what its sharpest plane shows.
+    """Kind ``cell-read``, key the cell's place among the chosen: what the planes around its sharpest show.
 
     ``x_px``, ``y_px`` is the top-left of its ``field`` in the image, mosaic px, ``held`` where the image's texture did
-    not tell and the stage is believed. ``layer`` counts from 0 at the bottom; ``edge``: it is an end of the stack.
-    ``score`` is what the detector says of the cell there, 0 where it finds nothing abnormal, ``name`` of which class.
+    not tell and the stage is believed. ``layer`` is the sharpest plane, from 0 at the bottom; ``edge``: it is an end
+    of the stack. ``score`` is the mean of what the detector says of the cell there and in the planes beside it, 0 where
+    it finds nothing abnormal; ``name`` is the class of the highest.
     """
 
     cell: int

@@ -68,7 +68,7 @@ FINDING_COLUMNS = pa.schema(
 """One row a finding, rank 1 first; the box in mosaic px, its centre in slide µm."""
 
 AGAIN_COLUMNS = pa.schema([("score_again", pa.float64()), ("layer", pa.int32())])
-"""After them where cells were taken again: the score on the sharpest plane, and which it is; null for all others."""
+"""After them where cells were taken again: the score around the sharpest plane, and which it is; null for others."""
 
 
 def load_libraries() -> None:

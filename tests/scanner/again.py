@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from detection.record import SUFFIX, EvaluationRecord, TakenAgain, read_records
 from scanner.model.events import Kind
 from scanner.model.geometry import Rect
 from scanner.model.plan import Plan
@@ -18,6 +19,7 @@ from scanner.storage.run_folder import SlidePaths
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
 SMALL = Rect(43_000.0, 11_000.0, 900.0, 900.0)
 SEED, LAYERS, STEP_UM, CELLS = 3, 5, 1.5, 4
+POINT = 0.123
 
 
 def again_rig(folder: Path, cells: int = CELLS, more: str = "") -> Path:
@@ -26,7 +28,17 @@ def again_rig(folder: Path, cells: int = CELLS, more: str = "") -> Path:
     profile = folder / "rig" / "simulated.yaml"
     asked = f"capture_cells: {{cells: {cells}, layers: {LAYERS}, layer_step_um: {STEP_UM}}}\n"
     profile.write_text(asked + profile.read_text(encoding="utf-8") + more, encoding="utf-8")
+    if cells:
+        write_record(profile, TakenAgain(cells=cells, layers=LAYERS, layer_step_um=STEP_UM))
     return profile
+
+
+def write_record(profile: Path, again: TakenAgain) -> EvaluationRecord:
+    """Beside the records of a rig one that was measured with its cells taken again."""
+    (once,) = (record for record in read_records(profile.parent) if record.again is None)
+    record = once.model_copy(update={"again": again, "operating_point": POINT})
+    profile.with_name(f"own{SUFFIX}").write_text(record.model_dump_json())
+    return record
 
 
 def again_scan(folder: Path, **options: object) -> RunResult:

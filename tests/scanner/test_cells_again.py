@@ -14,6 +14,7 @@ import yaozarrs
 import zarr
 from ome_zarr_models.v05 import Image
 
+from detection.scoring import slide_score
 from scanner.acquisition import capture
 from scanner.acquisition.acquire import Captured, Missed, Session, acquire
 from scanner.errors import BadInput
@@ -28,7 +29,7 @@ from scanner.session import second_look
 from scanner.storage.ome_zarr import PyramidStore
 from scanner.storage.reader import RunReader
 from scanner.storage.tables import AGAIN_COLUMNS, FINDING_COLUMNS
-from tests.scanner.again import CELLS, LAYERS, SEED, SMALL, STEP_UM, AgainRun, again_rig, again_scan
+from tests.scanner.again import CELLS, LAYERS, POINT, SEED, SMALL, STEP_UM, AgainRun, again_rig, again_scan
 from tests.scanner.thick import everything
 
 
@@ -128,11 +129,30 @@ def test_the_second_score_stands_beside_the_first(scanned: tuple[Path, RunResult
     assert {cell.rank for cell in run.told.cells} <= set(range(1, 2 * CELLS + 1))
 
 
+def test_the_slides_score_is_made_of_second_scores_where_the_point_was_measured_so(run: AgainRun) -> None:
+    table = pq.read_table(run.paths.findings)
+    first, again = (
+        np.array([np.nan if value is None else value for value in table.column(name).to_pylist()])
+        for name in ("score", "score_again")
+    )
+    unsure = {read.cell for read in run.reads if read.held or read.edge}
+    ranks = [cell.rank for number, cell in enumerate(run.told.cells) if number in unsure]
+    sure = ~np.isin(table.column("rank").to_numpy(), [rank for rank in ranks if rank is not None])
+    counted = np.where(sure & ~np.isnan(again), again, np.fmax(first, again))
+    assert run.report is not None
+    assert run.report.operating_point == POINT
+    assert run.told.decides
+    assert run.report.slide_score == pytest.approx(slide_score(counted), abs=1e-9)
+    assert run.told.slide_score_once == pytest.approx(slide_score(first), abs=1e-3)
+    assert run.report.slide_score != run.told.slide_score_once
+
+
 def test_the_report_shows_the_planes_and_says_how_many(
     scanned: tuple[Path, RunResult], run: AgainRun
 ) -> None:
     page = (scanned[0] / "report.html").read_text(encoding="utf-8")
     assert "Taken again with more planes" in page
+    assert "is judged by the second scores" in page
     assert len(re.findall(r'<figure class="strip">\s*<img src="data:image/jpeg', page)) == CELLS
     assert run.told.asked == CELLS
     assert run.told.fields_planned == run.told.fields_captured == len(run.plan.tiles)

@@ -1,18 +1,36 @@
 """Is a field found on the image, and is the sharpest plane of a cell its own?"""
 
+from dataclasses import dataclass
+from typing import cast
+
 import cv2
 import numpy as np
 import pytest
 
-from detection.classes import cell_class
+from detection.classes import CellClass, cell_class
 from detection.detections import Detections
+from detection.scoring import slide_score
 from scanner.model.geometry import Point
-from scanner.model.tile import Pixels
+from scanner.model.plan import PlannedTile
+from scanner.model.tile import FocusState, Layer, Pixels, Tile, TileFocus
 from scanner.pipeline.again import ReadAgain, again_of
-from scanner.pipeline.cell_planes import find_field, said_of, sharpest
+from scanner.pipeline.cell_planes import FieldPlace, find_field, read_with, said_of, sharpest
 from scanner.pipeline.placement import Placed
+from scanner.session.field_reading import FieldReader, LookWork, Plane, SharpAt
 from scanner.storage.cell_facts import CellReadFact, CellsChosenFact, ChosenCell
 from tests.scanner.pipeline.conftest import as_pixels, cells_on_glass
+
+
+@dataclass
+class Known:
+    """Of what a reader works with only that of which it is asked here."""
+
+    package: "Known | None" = None
+    classes: tuple[CellClass, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.package, self.classes = self, CLASSES
+
 
 CLASSES = tuple(cell_class(name) for name in ("HSIL", "LSIL", "NILM"))
 
@@ -79,7 +97,34 @@ def read_cell(cell: int, score: float, layer: int) -> CellReadFact:
     return CellReadFact(cell=cell, score=score, layer=layer, **place)
 
 
-def test_a_second_score_belongs_to_the_finding_at_its_place_and_raises_a_slide_at_most() -> None:
+def planes_of(count: int) -> Tile:
+    """A field of so many planes, of which nothing else is asked."""
+    planned = PlannedTile(tile=9, row=0, col=0, x_um=0.0, y_um=0.0)
+    layer = Layer(0.0, 0.0, 0.0, "0" * 64)
+    focus = TileFocus(FocusState.SHARP, 0.0, 0.1)
+    return Tile(planned, 2, 1, None, "", 0.0, 0.0, focus, 9, layers=(layer,) * count)
+
+
+def test_a_cell_is_read_in_its_sharpest_plane_and_those_beside_it() -> None:
+    assert [list(read_with(layer, 5)) for layer in (0, 2, 4)] == [[0, 1], [1, 2, 3], [3, 4]]
+    reader = FieldReader(
+        cast(LookWork, Known()), CellsChosenFact(cells=(), plan=None, waited_s=0.0), {}, {}, ()
+    )
+    place, tile = FieldPlace(5.0, 6.0, held=False), planes_of(5)
+    middle, end = SharpAt(0, (10, 10, 20, 20), 1), SharpAt(1, (60, 10, 20, 20), 0)
+    boxes = np.array([(10, 10, 20, 20), (60, 10, 20, 20)], float)
+    facts = []
+    for layer, said in enumerate([(0.3, 0.8), (0.6, 0.4), (0.9, 0.1)]):
+        cells = tuple(cell for cell in (middle, end) if layer in read_with(cell.layer, 5))
+        found = Detections.rounded(boxes, np.zeros(2), np.full(2, 0.9), np.array(said), np.array([0, 1]))
+        facts.append(list(reader.facts(Plane(tile, place, layer, cells), found)))
+    assert [[fact.cell for fact in told] for told in facts] == [[], [1], [0]]
+    (at_the_end,), (inside,) = facts[1], facts[2]
+    assert (inside.score, inside.name, inside.layer, inside.edge) == (0.6, "HSIL", 1, False)
+    assert (at_the_end.score, at_the_end.name, at_the_end.layer, at_the_end.edge) == (0.6, "LSIL", 0, True)
+
+
+def test_a_second_score_belongs_to_the_finding_at_its_place() -> None:
     boxes = np.array([(110, 10, 20, 20), (210, 10, 20, 20), (410, 10, 20, 20)], float)
     placed = {0: Placed(0, 0, 0, 100.0, 0.0, False, 0.1), 1: Placed(1, 0, 1, 200.0, 0.0, False, 0.1)}
     cells = (chosen_cell(0, 10, 0.9), chosen_cell(1, 13, 0.5), chosen_cell(1, 300, 0.4))
@@ -91,6 +136,22 @@ def test_a_second_score_belongs_to_the_finding_at_its_place_and_raises_a_slide_a
     assert again.scores[:2].tolist() == [0.1, 0.8]
     assert np.isnan(again.scores[2])
     assert again.layers.tolist() == [3, 2, -1]
-    lowered = again_of(boxes, first, ReadAgain(chosen, (read_cell(0, 0.1, 3),)), placed)
+    assert again.slide_score == slide_score(np.array([0.1, 0.8, 0.4]))
+    assert again.raised == slide_score(np.array([0.9, 0.8, 0.4]))
     untouched = again_of(boxes, first, ReadAgain(chosen, ()), placed)
-    assert lowered.slide_score == untouched.slide_score < again.slide_score
+    assert untouched.slide_score == untouched.raised == slide_score(first)
+
+
+@pytest.mark.parametrize("doubt", ["held", "edge"])
+def test_a_cell_that_was_not_surely_met_sharp_never_makes_a_slide_less_suspicious(doubt: str) -> None:
+    """Nobody knows whether a field that the image could not place shows the cell, nor how it looks beyond the stack."""
+    boxes = np.array([(110, 10, 20, 20), (210, 10, 20, 20)], float)
+    placed = {0: Placed(0, 0, 0, 100.0, 0.0, False, 0.1), 1: Placed(1, 0, 1, 200.0, 0.0, False, 0.1)}
+    chosen = CellsChosenFact(
+        cells=(chosen_cell(0, 10, 0.9), chosen_cell(1, 13, 0.5)), plan=None, waited_s=0.0
+    )
+    first = np.array([0.9, 0.5])
+    reads = (read_cell(0, 0.1, 3).model_copy(update={doubt: True}), read_cell(1, 0.2, 2))
+    again = again_of(boxes, first, ReadAgain(chosen, reads), placed)
+    assert again.scores.tolist() == [0.1, 0.2]
+    assert again.slide_score == slide_score(np.array([0.9, 0.2]))

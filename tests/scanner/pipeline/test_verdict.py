@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detection.record import EvaluationRecord, matching
+from detection.record import EvaluationRecord, TakenAgain, matching
+from scanner.model.layers import CellCapture
 from scanner.model.report import Verdict
 from scanner.model.slide import Preparation
-from scanner.pipeline.verdict import Evidence, decide, rig_hash
+from scanner.pipeline.verdict import Evidence, decide, rig_hash, taken_again
 from scanner.storage.profiles import read_profile
 
 PROFILES = Path(__file__).parents[3] / "hardware_profiles"
@@ -55,6 +56,7 @@ FLAWS: dict[str, tuple[dict[str, Any], str]] = {
     "too few cells": ({"cells": 4_999}, "needs 5,000"),
     "no detector": ({"slide_score": None}, "no detector"),
     "no record": ({"record": None}, "no evaluation record"),
+    "a cell that was not taken again": ({"not_again": ("1 suspicious cell was not",)}, "1 suspicious cell"),
     "a record that excludes none": (
         {"record": RECORD.model_copy(update={"operating_point": 0.0})},
         "excludes no slide of this rig",
@@ -131,6 +133,20 @@ def test_a_record_counts_only_for_its_own_detector_and_rig() -> None:
     assert matching([RECORD], "c" * 64, "rig", "b" * 64) is None
     assert matching([RECORD], "a" * 64, "other", "b" * 64) is None
     assert matching([RECORD], "a" * 64, "rig", "c" * 64) is None
+
+
+def test_a_record_with_cells_taken_again_holds_where_they_are_taken_so() -> None:
+    way = TakenAgain(cells=12, layers=9, layer_step_um=1.0)
+    again = RECORD.model_copy(update={"again": way})
+    records, rig = [RECORD, again], ("a" * 64, "rig", "b" * 64)
+    assert matching(records, *rig, way) is again
+    assert matching(records, *rig) is RECORD
+    assert matching(records, *rig, way.model_copy(update={"cells": 8})) is RECORD
+    assert matching([again], *rig) is None
+    profile = read_profile(PROFILES / "simulated.yaml")
+    assert taken_again(profile) is None
+    asked = profile.model_copy(update={"capture_cells": CellCapture(cells=12)})
+    assert taken_again(asked) == way
 
 
 def test_another_camera_or_objective_is_another_rig() -> None:
