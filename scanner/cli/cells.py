@@ -59,18 +59,16 @@ def detect(
     Of an archive: 0 nothing disagrees, 1 some cases need a person, 2 bad input, 3 a fault (the same command goes on).
     """
     from scanner.offline.look_back.archive import is_archive
+    from scanner.session.request import IN_PROCESS
 
+    at = workers or IN_PROCESS
     if is_archive(source) or diagnoses is not None or operating_point is not None:
         from scanner.offline.look_back.look_back import Asked
 
-        if workers is not None:
-            raise BadInput.one("an archive is read in this process", "leave it out", field="--workers")
-        _look_back(Asked(source, out, um_per_px, detector, diagnoses, operating_point), as_json)
+        _look_back(Asked(source, out, um_per_px, detector, diagnoses, operating_point, at), as_json)
     from scanner.offline.detect import detect as detect_cells
-    from scanner.session.request import IN_PROCESS
 
     with quiet_stdout(as_json):
-        at = workers or IN_PROCESS
         result = detect_cells(source, out, um_per_px, detector, progress=told, workers=at)
     if as_json:
         emit(result)

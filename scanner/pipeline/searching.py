@@ -21,7 +21,7 @@ from detection.normalisation import rgb8
 from detection.opening import open_detector, provider_here
 from detection.package import DetectorPackage, default_package
 from scanner.answering import Here, Workers
-from scanner.errors import DamagedRun, StepFailed
+from scanner.errors import DamagedRun, RackscanError, StepFailed
 from scanner.model.profile import Profile
 from scanner.model.tile import Pixels
 from scanner.pipeline.flat_field import Correction
@@ -129,9 +129,17 @@ class ImageJob:
         """The rectangle.
 
         Raises:
-            DamagedRun: the file is another one by now.
+            DamagedRun: the file is another one by now, or its decoder cannot read it.
+            OSError: the disk refused.
         """
-        return rgb8(_picture(self.path, self.stamp).read(self.x, self.y, self.w, self.h), 16)
+        try:
+            return rgb8(_picture(self.path, self.stamp).read(self.x, self.y, self.w, self.h), 16)
+        except RackscanError:
+            raise
+        except Exception as error:  # decoders raise what they like, also an OSError without a number
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise DamagedRun(f"{self.path}: {str(error) or type(error).__name__}") from error
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

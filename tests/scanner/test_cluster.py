@@ -1,5 +1,6 @@
 """Are findings the same in this process, in one of its own and on a cluster, also when a worker dies over a tile?"""
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from detection.package import DetectorPackage, default_package
 from scanner.cluster import Cluster, connect, encrypted, everywhere
@@ -27,6 +29,7 @@ from scanner.model.events import Kind
 from scanner.model.plan import PlannedTile
 from scanner.model.tile import FocusState, Frame, Judged, Pixels, Tile, TileFocus
 from scanner.offline.detect import detect
+from scanner.offline.look_back.look_back import Asked, look_back
 from scanner.pipeline.cell_branch import CellWork, Found, look_for_cells
 from scanner.pipeline.flat_field import Correction
 from scanner.pipeline.search_keys import SearchConfig, SearchKeys
@@ -213,6 +216,55 @@ def test_an_image_is_read_by_the_workers_themselves(machines: str, tmp_path: Pat
     )
     assert len(others) == 2
     assert all(other == one for other in others)
+
+
+def test_an_archive_is_read_by_the_workers_and_a_damaged_image_ends_nothing(
+    machines: str, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for number, name in enumerate(("a", "c")):
+        scene = render_scene((500, 1400), 4 + number, Look(clumping=0.0), counts=CELLS).rgb
+        cv2.imwrite(str(archive / f"{name}.png"), np.ascontiguousarray(scene[:, :, ::-1]))
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, scene, tile=(256, 256), photometric="rgb", compression="zlib")
+    (archive / "b.tif").write_bytes(_damaged(whole))
+    told: dict[str, list[dict[str, Any]]] = {}
+    for workers in ("in-process", "local", machines):
+        out = tmp_path / re.sub(r"\W", "-", workers)
+        summary = look_back(Asked(archive, out, UM, workers=workers), lambda *_: None)
+        assert (summary.complete, summary.images) == (True, 3)
+        cases = [json.loads(file.read_text()) for file in sorted(out.glob("cases/*/found.json"))]
+        assert [case["image"] for case in cases] == ["a.png", "b.tif", "c.png"]
+        assert [bool(case["unreadable"]) for case in cases] == [False, True, False]
+        assert "b.tif" not in cases[1]["unreadable"]
+        assert cases[1]["content"]
+        told[workers] = [case | {"provider": "", "unreadable": bool(case["unreadable"])} for case in cases]
+        found = [file.read_bytes() for file in sorted(out.glob("cases/*/findings.parquet"))]
+        assert len(found) == 2
+        told[workers] += [{"findings": data} for data in found]
+    assert told["local"] == told["in-process"]
+    assert told[machines] == told["in-process"]
+
+
+def _damaged(file: Path) -> bytes:
+    """A TIFF that opens, and whose last tiles no decoder can read."""
+    with tifffile.TiffFile(file) as opened:
+        page = opened.pages.first
+        spans = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    data = bytearray(file.read_bytes())
+    for start, length in spans[len(spans) // 2 :]:
+        data[start : start + length] = b"\xff" * length
+    return bytes(data)
+
+
+def test_an_archive_is_left_alone_where_there_are_no_such_workers(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    cv2.imwrite(str(archive / "a.png"), np.full((64, 64, 3), 230, np.uint8))
+    with pytest.raises(BadInput, match="neither encrypted nor authenticated"):
+        look_back(Asked(archive, tmp_path / "out", UM, workers="tcp://192.0.2.7:8786"), lambda *_: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_workers_that_do_not_see_the_folder_are_refused(

@@ -53,12 +53,16 @@ def tried(path: Path, what: Callable[[], T]) -> T:
     try:
         return what()
     except Exception as error:  # decoders raise what they like, and a damaged image must not end an archive
-        said = error.problems[0] if isinstance(error, BadInput) else None
-        words = (
-            f"{said.problem}: {said.mend}"
-            if said
-            else f"cannot be read: {str(error) or type(error).__name__}"
-        )
-        words = words.replace(str(path), "the image").replace(path.name, "the image")
         cause = error if isinstance(error, OSError) else error.__cause__
-        raise Unreadable(words.splitlines()[0][:MOST_WORDS], again=isinstance(cause, OSError)) from error
+        raise Unreadable(words_of(error, path), again=isinstance(cause, OSError)) from error
+
+
+def words_of(error: Exception, path: Path) -> str:
+    """What an error says of an image, without its name."""
+    said = error.problems[0] if isinstance(error, BadInput) else None
+    words = (
+        f"{said.problem}: {said.mend}" if said else f"cannot be read: {str(error) or type(error).__name__}"
+    )
+    for name in (str(path.resolve()), str(path), path.resolve().name, path.name):
+        words = words.replace(name, "the image")
+    return words.splitlines()[0][:MOST_WORDS]

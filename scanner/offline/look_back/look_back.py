@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from detection.detector import Detector
 from scanner.errors import BadInput, RackscanError, Stopped
 from scanner.offline.detect import opened
 from scanner.offline.look_back.archive import holdings
@@ -18,16 +17,18 @@ from scanner.offline.look_back.diagnoses import Matched, read_diagnoses, with_di
 from scanner.offline.look_back.discordance import Judged, discordant
 from scanner.offline.look_back.page import write_page
 from scanner.offline.look_back.past import Case, OperatingPoint, of_run, stand_alone
-from scanner.offline.look_back.reading import Found, known, read_case, still_holds
+from scanner.offline.look_back.reading import Eyes, Found, known, read_case, still_holds
 from scanner.offline.look_back.summary import DiagnosesUsed, LookBack, begin, counted, listed, write_summary
 from scanner.offline.look_back.tables import write_tables
+from scanner.offline.looking import looker
+from scanner.session.request import IN_PROCESS
 
 Show = Callable[[int, int, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The command line. ``um_per_px`` is the scale of images that do not say theirs."""
+    """The command line. ``um_per_px`` is the scale of images that do not say theirs, ``workers`` who looks at them."""
 
     source: Path
     out: Path
@@ -35,6 +36,7 @@ class Asked:
     detector: str | None = None
     diagnoses: Path | None = None
     operating_point: float | None = None
+    workers: str = IN_PROCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ def look_back(asked: Asked, show: Show) -> LookBack:
         show: told (cases done, cases in all, tiles done of the one at hand, its tiles in all).
 
     Raises:
-        BadInput: nothing to read, an unusable detector or table, an --out of something else; nothing was written.
+        BadInput: nothing to read, an unusable detector or table, no such workers, an --out of something else; nothing
+            was written.
         Stopped: the operator asked to; what was read is kept, and the list of it written.
         RackscanError: a disk refused, or the source is gone; the same command goes on from there.
     """
@@ -64,13 +67,14 @@ def look_back(asked: Asked, show: Show) -> LookBack:
     detector = opened(asked.detector)
     begun = begin(source, out, detector)
     archive = _archive(asked, source, out, detector.package.hash)
-    _begin_in(out, begun)
     found: list[Found] = []
     read = 0
     try:
-        with _no_names_logged():
+        with _no_names_logged(), looker(detector, asked.workers, source) as looks:
+            _begin_in(out, begun)
+            eyes = Eyes(detector, looks)
             for case, number in zip(archive.cases, archive.numbers, strict=True):
-                one, was_read = _known_or_read(case, number, asked, out, detector, _of(show, found, archive))
+                one, was_read = _known_or_read(case, number, asked, out, eyes, _of(show, found, archive))
                 found.append(one)
                 read += was_read
                 _refuse_vanished(source, one)
@@ -130,15 +134,15 @@ def _kept(out: Path) -> dict[str, int]:
 
 
 def _known_or_read(
-    case: Case, number: int, asked: Asked, out: Path, detector: Detector, show: Callable[[int, int], None]
+    case: Case, number: int, asked: Asked, out: Path, eyes: Eyes, show: Callable[[int, int], None]
 ) -> tuple[Found, bool]:
     """What is known of a case, and whether it had to be read for it."""
     folder = out / "cases" / f"{number:04d}"
     before = known(folder / "found.json")
     show(0, 0)
-    if before is not None and still_holds(before, case, asked.um_per_px, detector.package.hash):
+    if before is not None and still_holds(before, case, asked.um_per_px, eyes.detector.package.hash):
         return before, False
-    found = read_case(case, number, folder, asked.um_per_px, detector, lambda done, of, what: show(done, of))
+    found = read_case(case, number, folder, asked.um_per_px, eyes, lambda done, of, what: show(done, of))
     return found, True
 
 

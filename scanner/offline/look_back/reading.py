@@ -7,16 +7,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from detection.detector import Detector
 from detection.errors import ImageRefused
+from scanner.errors import DamagedRun
 from scanner.model.base import Value
-from scanner.offline.detect import Progress, look, refuse_too_coarse, write_findings
-from scanner.offline.look_back.careful import CarefulImage, Unreadable, tried
+from scanner.offline.detect import refuse_too_coarse, write_findings
+from scanner.offline.look_back.careful import CarefulImage, Unreadable, tried, words_of
 from scanner.offline.look_back.past import Case, blocks_missing
+from scanner.offline.looking import Looker, Progress
 from scanner.pipeline.findings import Findings
 from scanner.storage.atomic import SAME_COMMAND, write_atomic
 
@@ -65,8 +68,16 @@ class Found(Value):
     unreadable: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """The newer detector, and who looks with it."""
+
+    detector: Detector
+    looker: Looker
+
+
 def read_case(
-    case: Case, number: int, folder: Path, um_per_px: float | None, detector: Detector, progress: Progress
+    case: Case, number: int, folder: Path, um_per_px: float | None, eyes: Eyes, progress: Progress
 ) -> Found:
     """Look at one image, and write what was found; ``found.json`` comes last.
 
@@ -75,7 +86,7 @@ def read_case(
         number: of the case.
         folder: ``OUT/cases/NNNN``; what a killed reading left there goes.
         um_per_px: the scale of images that do not say theirs.
-        detector: the newer one.
+        eyes: who looks with what.
         progress: told (tiles done, tiles in all, what).
 
     Raises:
@@ -90,12 +101,12 @@ def read_case(
         image=case.image.name,
         content=content,
         given_um_per_px=um_per_px,
-        detector=detector.package.config.name,
-        detector_hash=detector.package.hash,
-        provider=detector.provider,
+        detector=eyes.detector.package.config.name,
+        detector_hash=eyes.detector.package.hash,
+        provider=eyes.looker.provider,
     )
     try:
-        found = _looked_at(case, found, folder, um_per_px, detector, progress)
+        found = _looked_at(case, found, folder, um_per_px, eyes, progress)
         if content_of(case.image.path) != content:
             raise Unreadable("was changed while it was looked at", again=True)
     except Unreadable as error:
@@ -143,13 +154,13 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _looked_at(
-    case: Case, found: Found, folder: Path, um_per_px: float | None, detector: Detector, progress: Progress
+    case: Case, found: Found, folder: Path, um_per_px: float | None, eyes: Eyes, progress: Progress
 ) -> Found:
     with closing(CarefulImage(case.image)) as picture:
         scale = picture.um_per_px or um_per_px
         found = found.model_copy(update={"own_um_per_px": picture.um_per_px, "um_per_px": scale})
         try:
-            seen, said = _seen(picture, case, scale, detector, progress)
+            seen, said = _seen(picture, case, scale, eyes, progress)
         except Unreadable as error:
             if error.again:
                 raise
@@ -169,15 +180,18 @@ def _looked_at(
 
 
 def _seen(
-    picture: CarefulImage, case: Case, scale: float | None, detector: Detector, progress: Progress
+    picture: CarefulImage, case: Case, scale: float | None, eyes: Eyes, progress: Progress
 ) -> tuple[Findings, str]:
     if scale is None:
         raise Unreadable("does not say its µm per pixel: give --um-per-px")
-    said = tried(case.image.path, lambda: refuse_too_coarse(scale, detector, case.image.path))
+    path = case.image.path
+    said = tried(path, lambda: refuse_too_coarse(scale, eyes.detector, path))
     try:
-        return look(picture, scale, detector, progress), said
+        return eyes.looker.look(picture, path, scale, progress), said
     except ImageRefused as error:
         raise Unreadable(str(error)) from error
+    except DamagedRun as error:
+        raise Unreadable(words_of(error, path)) from error
 
 
 def _doubt(case: Case, picture: CarefulImage, seen: Findings) -> str:
