@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from detection.detections import Floats
 
+SCANNED_AGAIN = 0.3
+"""Scanned a second time a slide may score so much less, in logit: the standard deviation is 0.25 (decision 0106)."""
 Numbers = NDArray[np.float64]
 BOOTSTRAPS = 1000
 SAME_CELL_IOU = 0.3
@@ -71,7 +73,7 @@ def at_threshold(scores: Numbers, positive: NDArray[np.bool_], threshold: float)
     return OperatingPoint(threshold, sensitivity, float((no < threshold).mean()) if len(no) else 0.0)
 
 
-def safe_point(scores: Numbers, positive: NDArray[np.bool_], margin: float = 0.1) -> OperatingPoint:
+def safe_point(scores: Numbers, positive: NDArray[np.bool_], margin: float = SCANNED_AGAIN) -> OperatingPoint:
     """The operating point under every abnormal slide, by ``margin`` of logit, so that none seen is excluded."""
     lowest = float(np.clip(scores[positive].min(initial=1.0), 1e-6, 1 - 1e-6))
     logit = np.log(lowest / (1 - lowest)) - margin

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,27 @@ class Found:
 
 def scanner_rows(racks: int = RACKS) -> Iterator[Row]:
     """Two slides a rack."""
+    yield from rows_of(pairs_of(range(racks)))
+
+
+def pairs_of(racks: Iterable[int]) -> list[tuple[Found, Found]]:
+    """What was found field by field and by the scanner, of the two slides of each rack."""
     cv2.setNumThreads(1)
     detector = open_detector(default_package(), "onnx")
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(racks):
+        for number in racks:
             whole = _scanned(Path(folder), number)
             kinds: tuple[tuple[int, dict[CellClass, int]], ...] = (
                 (NORMAL_SLOT, {}),
                 (ABNORMAL_SLOT, five_cells(number)),
             )
             pairs += [(_read(detector, number, slot, kind), whole[slot]) for slot, kind in kinds]
+    return pairs
+
+
+def rows_of(pairs: Sequence[tuple[Found, Found]]) -> Iterator[Row]:
+    """How alike both are."""
     for way, seen in (("once", "each cell seen once"), ("again", "cells taken again")):
         scores = np.array([[getattr(one, way) for one in pair] for pair in pairs])
         apart = float(np.abs(scores[:, 0] - scores[:, 1]).max())
