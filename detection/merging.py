@@ -57,7 +57,8 @@ def merge(tiles: Sequence[TileDetections], least_ios: float = SAME_CELL_IOS) -> 
     """One detection a cell.
 
     A whole box wins against one cut by its tile's edge, then the one whose pixels are shown, then the more abnormal.
-    The one kept is as abnormal as the most abnormal whole view of its cell: a border makes no cell less suspicious.
+    The one kept is as abnormal as the most abnormal whole view of its cell: a border makes no cell less suspicious. Of
+    several that are kept a view belongs to the one it overlaps most: a nucleus inside a cell is not that cell.
     """
     everything = concatenate([t.moved for t in tiles])
     owner = np.repeat([t.tile for t in tiles], [len(t.detections) for t in tiles]).astype(np.int64)
@@ -109,12 +110,16 @@ def _kept(
 ) -> NDArray[np.int64]:
     """(m,) for every box that is kept the most suspicious one of its cell, itself at first; -1 for the others."""
     pairs = _same_cell(boxes, owner, least_ios)
-    worst = np.arange(len(boxes))
+    kept = np.ones(len(boxes), bool)
     # greedy in canonical order: every pair of a box that may still fall was settled before its own turn
     for first, second in pairs.tolist():
-        if worst[first] < 0:
-            continue
-        worst[second] = -1
+        kept[second] &= not kept[first]
+    worst = np.where(kept, np.arange(len(boxes)), -1)
+    fallen = pairs[kept[pairs[:, 0]]]
+    overlap = _iou(boxes[fallen[:, 0]], boxes[fallen[:, 1]])
+    best_first = np.lexsort((fallen[:, 0], -overlap, fallen[:, 1]))
+    _, heirs = np.unique(fallen[best_first, 1], return_index=True)
+    for first, second in fallen[best_first[heirs]].tolist():
         if suspicion[second] > suspicion[worst[first]]:
             worst[first] = second
     return worst
@@ -160,10 +165,20 @@ def _between(
     return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
-def _ios(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(p,) intersection over the smaller area of (p, 4) boxes."""
+def _shared(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     low = np.maximum(a[:, :2], b[:, :2])
     high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(axis=1)
+    return np.asarray(np.clip(high - low, 0.0, None).prod(axis=1))
+
+
+def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(p,) intersection over union of (p, 4) boxes, pair by pair."""
+    shared = _shared(a, b)
+    return np.asarray(shared / np.maximum(a[:, 2:].prod(axis=1) + b[:, 2:].prod(axis=1) - shared, 1e-9))
+
+
+def _ios(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(p,) intersection over the smaller area of (p, 4) boxes."""
+    shared = _shared(a, b)
     smaller = np.minimum(a[:, 2:].prod(axis=1), b[:, 2:].prod(axis=1))
     return np.asarray(shared / np.maximum(smaller, 1e-9))

@@ -89,6 +89,21 @@ def test_of_two_whole_views_the_one_that_is_shown_is_kept_but_no_less_suspicious
     assert merge([hidden]).tiles.tolist() == [1]
 
 
+def test_a_nucleus_inside_a_cell_is_not_as_suspicious_as_another_view_of_that_cell() -> None:
+    """The other tile shows the whole cell alone: its suspicion is the cell's, not that of the small box within."""
+    cell, nucleus = [10.0, 40, 80, 76], [15.0, 52, 21, 37]
+    shown = _detections(np.array([cell, nucleus]), np.array([0.6, 0.2]))
+    hidden = _detections(np.array([[12.0, 40, 80, 76]]), np.array([0.98]))
+    for order in ((0, 1), (1, 0)):
+        seen = [
+            TileDetections(1, 0, 0, 200, 200, shown.take(np.array(order)), np.array([True, True])),
+            TileDetections(2, 0, 0, 200, 200, hidden, np.array([False])),
+        ]
+        merged = merge(seen).detections
+        assert merged.boxes.tolist() == [cell, nucleus]
+        assert merged.abnormal.tolist() == [np.float32(0.98), np.float32(0.2)]
+
+
 def test_no_tiles_and_empty_tiles_merge_to_nothing() -> None:
     assert len(merge([]).detections) == 0
     assert len(merge([TileDetections(1, 0, 0, 10, 10, Detections.none())]).detections) == 0
