@@ -31,11 +31,11 @@ def _facts(one: Judged) -> tuple[object, ...]:
 def _rest(one: Judged) -> tuple[object, ...]:
     worst = one.found.worst
     place = (worst.name, worst.score, worst.x_px, worst.y_px, worst.x_um, worst.y_um) if worst else ("",) * 6
-    return *place, f"{one.point.value:.4g}", one.found.unreadable
+    return *place, f"{one.point.value:.6g}", one.found.unreadable
 
 
 def _score(score: float | None) -> str:
-    return "" if score is None else f"{score:.4f}"
+    return "" if score is None else f"{score:.6f}"
 
 
 def _write(file: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

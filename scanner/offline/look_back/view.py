@@ -61,7 +61,7 @@ def describe(summary: LookBack, out: Path) -> str:
         f"{_images(summary.images)}: {summary.read} read now, {answered - summary.read} known from before",
         *_notes(summary),
         *(
-            f"suspicious from a slide score of {point.operating_point:.4g} ({_images(point.images)}): {point.said}"
+            f"suspicious from a slide score of {point.operating_point:.6g} ({_images(point.images)}): {point.said}"
             for point in summary.operating_points
         ),
     ]

@@ -20,6 +20,7 @@ from scanner.offline.detect import opened
 from scanner.offline.look_back import look_back as module
 from scanner.offline.look_back.look_back import Asked, look_back
 from scanner.offline.look_back.summary import LookBack
+from scanner.offline.look_back.view import describe
 from scanner.storage.atomic import write_atomic
 from tests.scanner.offline.look_back.asking import kinds, read, rows
 from tests.scanner.offline.look_back.conftest import Pictures
@@ -74,6 +75,10 @@ def test_other_diagnoses_or_another_point_read_nothing_again(
     assert read(archive, out, diagnoses=signed_out, operating_point=0.9999).read == 0
     assert kinds(out) == {"Doe-2.png": "missed-now"}
     assert rows(out)[0]["operating_point"] == "0.9999"
+    summary = read(archive, out, operating_point=0.99999)
+    assert rows(out, "cases.csv")[0]["operating_point"] == "0.99999"
+    assert "from a slide score of 0.99999 " in describe(summary, out)
+    assert "from a slide score of 0.99999 " in (out / "lookback.html").read_text(encoding="utf-8")
 
 
 def test_images_that_join_or_change_are_read_and_the_others_keep_their_numbers(
