@@ -45,7 +45,10 @@ class SlideForecast(Value):
 
 
 class Forecast(Value):
-    """``rackscan run --dry-run``: ``exact`` plans are known; others assume a full deposit, the sample decides."""
+    """``rackscan run --dry-run``: ``exact`` plans are known; others assume a full deposit, the sample decides.
+
+    ``excluding`` says on what grounds the run may call slides negative, or why it may not.
+    """
 
     exact: bool
     slides: tuple[SlideForecast, ...]
@@ -53,6 +56,7 @@ class Forecast(Value):
     seconds: float
     disk_bytes: int
     free_bytes: int
+    excluding: str
 
 
 def forecast(request: RunRequest) -> Forecast:
@@ -74,7 +78,26 @@ def forecast_of(prepared: Prepared, out: Path) -> Forecast:
         seconds=sum(slide.seconds for slide in slides),
         disk_bytes=sum(slide.disk_bytes for slide in slides),
         free_bytes=_free_bytes(out),
+        excluding=_excluding(prepared),
     )
+
+
+def _excluding(prepared: Prepared) -> str:
+    record, cells = prepared.search.record, prepared.profile.capture_cells.cells
+    if prepared.search.package is None:
+        return "no slide is excluded: no detector looks at it"
+    if prepared.region_um is not None:
+        return "no slide is excluded: only a region is scanned"
+    if record is None:
+        return "no slide is excluded: no evaluation record of this detector on this rig"
+    if not record.excludes:
+        return (
+            "no slide is excluded: the evaluation record of this detector on this rig has no operating point"
+        )
+    said = f"slides that score under {record.operating_point:.4f} may be excluded, {record.excluded:.0%} of normal ones"
+    if record.again is not None:
+        return f"{said} where {record.again.cells} cells are taken again"
+    return f"{said}; what is taken again can only add suspicion" if cells else said
 
 
 def needed_bytes(prepared: Prepared, out: Path) -> int:
@@ -124,7 +147,7 @@ def describe(expected: Forecast) -> str:
     ]
     needed, free = expected.disk_bytes / 1e9, expected.free_bytes / 1e9
     lines.append(f"disk: at most {needed:.1f} GB needed, {free:.1f} GB free")
-    return "\n".join([*lines, "nothing was moved or written"])
+    return "\n".join([*lines, expected.excluding, "nothing was moved or written"])
 
 
 def _in_words(slide: SlideForecast) -> str:

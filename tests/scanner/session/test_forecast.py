@@ -6,6 +6,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,29 @@ def test_cells_that_are_taken_again_take_time_and_disk(tmp_path: Path) -> None:
     assert more.disk_bytes - none.disk_bytes == pytest.approx(8 * 9 * frame * (1 + 4 / 3), abs=2)
     assert none.seconds + 2 * 9 * 0.03 < some.seconds < more.seconds
     assert none.tiles == more.tiles
+
+
+@pytest.mark.parametrize(
+    ("asked", "region", "words"),
+    [
+        ({}, None, r"score under 0\.\d{4} may be excluded, \d+% of normal ones$"),
+        ({"capture_cells": 12}, None, r"of normal ones where 12 cells are taken again$"),
+        ({"capture_cells": 5}, None, r"of normal ones; what is taken again can only add suspicion$"),
+        ({}, Rect(44_000, 12_000, 1_000, 1_000), r"^no slide is excluded: only a region"),
+        ({"detector": "none"}, None, r"^no slide is excluded: no detector"),
+        ({"profile": "mine"}, None, r"^no slide is excluded: no evaluation record"),
+    ],
+)
+def test_it_says_on_what_grounds_slides_may_be_excluded(
+    tmp_path: Path, asked: dict[str, Any], region: Rect | None, words: str
+) -> None:
+    profile = PROFILE
+    if asked.pop("profile", None):
+        shutil.copytree(PROFILE.parent, tmp_path / "rig", ignore=shutil.ignore_patterns("*.evaluation.json"))
+        profile = tmp_path / "rig" / PROFILE.name
+    said = forecast(RunRequest(profile=profile, out=tmp_path / "out", slides=1, region_um=region, **asked))
+    assert re.search(words, said.excluding)
+    assert said.excluding in describe(said)
 
 
 def test_words_name_each_slot_and_the_disk(tmp_path: Path) -> None:
