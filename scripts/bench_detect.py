@@ -1,7 +1,7 @@
 """How good, quick and safe is the shipped detector? For ``scripts/bench detect [--json] [--quick] [--only NAME]...``.
 
 Each part is a file of its own: speed, cuda, cells, slides, scanner, real, crops, stage, kills. All of them take about
-an hour and a half on two cores; ``--quick`` reads few slides.
+two hours on two cores; ``--quick`` reads few slides.
 """
 
 import sys
