@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detection.detections import Floats
 
 SCANNED_AGAIN = 0.3
-"""Scanned a second time a slide may score so much less, in logit: the standard deviation is 0.25 (decision 0106)."""
+"""Scanned a second time a slide may score so much less, in logit; what it rests on, decision 0106 says."""
 Numbers = NDArray[np.float64]
 BOOTSTRAPS = 1000
 SAME_CELL_IOU = 0.3

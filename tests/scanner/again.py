@@ -19,7 +19,7 @@ from scanner.storage.run_folder import SlidePaths
 PROFILES = Path(__file__).parents[2] / "hardware_profiles"
 SMALL = Rect(43_000.0, 11_000.0, 900.0, 900.0)
 SEED, LAYERS, STEP_UM, CELLS = 3, 5, 1.5, 4
-POINT = 0.123
+POINT = 0.9999
 
 
 def again_rig(folder: Path, cells: int = CELLS, more: str = "") -> Path:

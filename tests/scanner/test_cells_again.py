@@ -207,6 +207,8 @@ def test_what_the_detector_did_not_answer_in_time_is_named(
     found = AgainRun.of(tmp_path / "run")
     assert [plan.reason for plan in found.plans if not plan.of_image] == []
     assert sorted(found.told.unanswered) == [0, 1, 2, 3]
+    assert found.report is not None
+    assert "4 tiles without an answer when the cells to take again were chosen" in found.report.reasons
     assert slide.tiles.captured == slide.tiles.planned == 4
     assert slide.cells > 0
     assert not found.paths.cells.exists()
@@ -285,6 +287,9 @@ def test_a_field_that_cannot_be_captured_is_named_and_its_cells_keep_their_score
     found = AgainRun.of(tmp_path / "run")
     (lost, *others) = [tile.tile for tile in found.plan.tiles]
     assert found.told.fields_failed == 1
+    unread = sum(cell.field == lost for cell in found.told.cells)
+    assert found.report is not None
+    assert any(why.startswith(f"{unread} suspicious cell") for why in found.report.reasons)
     assert found.told.fields_captured == len(others) == len(found.fields)
     for cell in found.told.cells:
         assert (cell.score_again is None) == (cell.field == lost)
