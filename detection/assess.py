@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from detection.cell_level import cell_figures, ranking
 from detection.classes import Role
+from detection.counting import counted_of_labelled
 from detection.crop_level import abnormal_share, crop_figures
 from detection.detector import Detector
 from detection.errors import ImageRefused
@@ -57,12 +58,17 @@ def assess(
     to_package = class_map(data, detector.package.classes).tolist()
     names = dict(zip((entry.name for entry in data.classes), to_package, strict=True))
     cell = cell_figures(seen, abnormal, names)
+    counted = counted_of_labelled(seen, detector.package.classes, detector.package.config.rackscan.cell_floor)
     figures = Figures(
         slide=slide_figures(slides_of(seen, abnormal), question.rule).model_copy(
             update={"stress": tuple(slide for slide, _ in rows)}
         ),
         cell=cell.model_copy(
-            update={"stress": tuple(row for _, row in rows), "notes": (*cell.notes, *_scale_note(data))}
+            update={
+                "counted": counted,
+                "stress": tuple(row for _, row in rows),
+                "notes": (*cell.notes, *_scale_note(data)),
+            }
         ),
         n={
             "images": len(images),

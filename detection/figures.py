@@ -101,6 +101,7 @@ class CellFigures(_Value):
 
     ``froc``: share of abnormal cells found at so many false detections on a square millimetre. Intervals are
     bootstrapped by slide; there is none where fewer than 5 slides have such cells, or where no draw differs.
+    ``counted``: squamous cells that adequacy counts for each labelled one; null where fewer than 200 are labelled.
     """
 
     ap50: float | None = None
@@ -111,6 +112,7 @@ class CellFigures(_Value):
     ap50_of_ci95: dict[str, Interval | None] = {}
     boxes_of: dict[str, int] = {}
     froc_ci95: dict[str, Interval] = {}
+    counted: float | None = None
     area_mm2: float | None = None
     calibration: Reliability = Reliability()
     groups: tuple[GroupFigures, ...] = ()

@@ -32,7 +32,7 @@ from detection.package import (
     named,
     weights_of,
 )
-from detection.packing import calibrated, config_of, self_test_image
+from detection.packing import calibrated, config_of, counting_as_labelled, self_test_image
 from detection.second_training import SecondSettings
 from detection.seen import too_coarse
 from detection.training import Example, TrainSettings, fit, read_example, split
@@ -111,6 +111,7 @@ def train_package(
             trained = _naming_as(kept_as_it_was, trained)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
+    trained, assessment = counting_as_labelled(trained, assessment)
     if data.kind is Kind.CROPS and held:
         trained = _taught_by_crops(data, [*examples, *rest], statement, start, progress)
     card = model_card(trained.config, data.counts(), assessment.figures, statement.command)

@@ -75,6 +75,7 @@ def _figure_lines(figures: Figures) -> list[str]:
             (f"abnormal cells found at {r} false per mm²", v, cell.froc_ci95.get(r))
             for r, v in cell.froc.items()
         ),
+        ("squamous cells counted for each labelled one", cell.counted, None),
         ("expected calibration error of P(abnormal), boxes", cell.calibration.error, None),
         ("area under the ROC curve of whole slides", slide.auc, slide.auc_ci95),
         ("balanced accuracy of crops", crop.balanced_accuracy, crop.balanced_accuracy_ci95),

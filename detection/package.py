@@ -30,6 +30,7 @@ CROP_PREFIX = "crops."
 STATISTICS = 5
 STRIDE = 8
 CANDIDATE_FLOOR = 0.08
+CELL_FLOOR = 0.3
 BOX = 4
 AROUND = 2
 SELF_TEST_IMAGE = "self_test.png"
@@ -152,7 +153,8 @@ class Extension(BaseModel):
 
     ``crop_look`` learnt from crops of single cells, each filling a patch: it names what the others suspect; its
     calibration's ``first`` is of what they say.
-    ``candidate_floor`` is the least object score that is a detection, ``cell_floor`` the least that counts as a cell.
+    ``candidate_floor`` is the least object score that is a detection, ``cell_floor`` the least that counts as a cell:
+    see ``detection.counting``.
     """
 
     model_config = _STRICT
@@ -162,7 +164,7 @@ class Extension(BaseModel):
     second_look: SecondLook | None = None
     crop_look: SecondLook | None = None
     candidate_floor: float = Field(default=CANDIDATE_FLOOR, gt=0, lt=1)
-    cell_floor: float = Field(default=0.3, gt=0, lt=1)
+    cell_floor: float = Field(default=CELL_FLOOR, gt=0, lt=1)
     provenance: str
     training_data: str
     intended_use: str

@@ -1,12 +1,15 @@
 """What does a package need besides its weights? Words about itself, a self-test image, a calibration."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.assess import Assessment
 from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
+from detection.counting import counted_of_labelled, level_floor
 from detection.crops import PATCH_PX, zoom_of
 from detection.descent import Progress
 from detection.detections import Image
@@ -14,7 +17,7 @@ from detection.evaluation import Numbers, matched, platt
 from detection.labelled import DataSet, Kind, Labelled, read_pixels
 from detection.learn_twice import LEAST_HITS
 from detection.model_card import Statement
-from detection.package import Calibration, DetectorPackage, Extension, PackageConfig, Transform
+from detection.package import CELL_FLOOR, Calibration, DetectorPackage, Extension, PackageConfig, Transform
 from detection.seen import Seen, look
 from detection.targets import NONE, Cells, cut
 from detection.training import ARCHITECTURE, TrainSettings
@@ -39,6 +42,7 @@ def config_of(
             network=settings.network,
             provenance=_provenance(settings, start),
             training_data=f"{statement.training_data}; scale {scale}",
+            cell_floor=start.config.rackscan.cell_floor if start else CELL_FLOOR,
             intended_use=statement.intended_use,
             sha256={},
         ),
@@ -81,6 +85,20 @@ def calibrated(
             calibration = Calibration(slope=slope, offset=offset)
     extension = trained.config.rackscan.model_copy(update={"calibration": calibration})
     return Trained(trained.config.model_copy(update={"rackscan": extension}), trained.weights)
+
+
+def counting_as_labelled(trained: Trained, assessment: Assessment) -> tuple[Trained, Assessment]:
+    """With the floor at which as many squamous cells count in held-out fields as are labelled, if they tell one."""
+    classes = trained.config.rackscan.classes
+    floor = level_floor(assessment.fields, classes)
+    if floor is None:
+        return trained, assessment
+    extension = trained.config.rackscan.model_copy(update={"cell_floor": floor})
+    counted = counted_of_labelled(assessment.fields, classes, floor)
+    cell = assessment.figures.cell.model_copy(update={"counted": counted})
+    figures = assessment.figures.model_copy(update={"cell": cell})
+    config = trained.config.model_copy(update={"rackscan": extension})
+    return Trained(config, trained.weights), replace(assessment, figures=figures)
 
 
 def _abnormal_hits(seen: Sequence[Seen], wanted: Sequence[int]) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -2,9 +2,9 @@
 
     python -m scripts.detect_slide_rows [--slides 100] [--kept FOLDER]
 
-Once with every cell seen once, and once with the most suspicious ones taken again in more planes. A hundred slides of
-each kind take an hour on two cores. The same slides, judged by a rule on the true area and darkness of nuclei, show
-whether the simulation is too easy.
+Once with every cell seen once, and once with the most suspicious ones taken again in more planes. A slide with too few
+cells counted is never excluded: none of these has too few. The same slides, judged by a rule on the true area and
+darkness of nuclei, show whether the simulation is too easy. A hundred of each kind take an hour on two cores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from detection.evaluation import auc, auc_interval, safe_point
 from detection.intervals import exact_interval
 from detection.package import default_package
+from scanner.model.slide import Preparation
 from scripts.evaluation_slides import CAPTURE, Reading, asked, read_slides, scores_of
 from scripts.nuclear_rule import rule_scores
-from scripts.rows import Row, at_least, row, tell
+from scripts.rows import Row, at_least, at_most, row, tell
 
 WANTED_EXCLUDED = 0.6
 WANTED_MISSED_BY_RULE = 0.1
+LEAST_CELLS = Preparation.THINPREP.least_cells
 Numbers = NDArray[np.float64]
 
 
@@ -45,6 +47,10 @@ def rows_of(abnormal: Sequence[Reading], normal: Sequence[Reading]) -> Iterator[
         of = _counted(f"{seen}: normal slides excluded", excluded, len(normal))
         yield at_least(of, shares[-1], WANTED_EXCLUDED)
         yield row(f"{seen}: AUC of slides, 95 % {auc_interval(scores, truth)}", auc(scores, truth))
+    few = sum(reading.cells < LEAST_CELLS for reading in normal)
+    yield at_most(
+        _counted(f"normal slides with fewer than {LEAST_CELLS:,} cells counted", few, len(normal)), few, 0
+    )
     rule = rule_scores([reading.looks for reading in (*abnormal, *normal)])
     lost = missed_at_exclusion(rule[truth], rule[~truth], max(*shares, WANTED_EXCLUDED))
     yield at_least(

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.counting import count_cells
 from detection.detector import Detector
 from detection.merging import Merged, TileDetections, merge
 from detection.opening import open_detector
@@ -30,7 +31,6 @@ from scanner.model.layers import CellCapture
 from scanner.offline.simulated_fields import Field, SlideUnderCamera
 from scanner.pipeline.again import counting
 from scanner.pipeline.cell_planes import Box, read_with, said_of, sharpest
-from scanner.pipeline.findings import count_cells
 
 SEED = 700_001
 NORMAL_SLOT, ABNORMAL_SLOT = 1, 2

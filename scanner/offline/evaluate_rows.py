@@ -55,6 +55,7 @@ def _cells(cell: CellFigures) -> Iterator[FigureTable]:
         ("average precision, abnormal cells", cell.ap50, cell.ap50_ci95),
         ("average precision, any labelled cell", cell.ap50_any, None),
         *found,
+        ("squamous cells counted for each labelled one", cell.counted, None),
         ("calibration error of P(abnormal)", cell.calibration.error, None),
         *_stress(cell.stress),
     )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.classes import CellClass, Role
+from detection.classes import CellClass
+from detection.counting import count_cells
 from detection.detections import Detections
 from detection.merging import Merged, TileDetections, merge
 from detection.package import DetectorPackage
@@ -119,9 +120,3 @@ def from_merged(
         cells=count_cells(found, classes, cell_floor),
         slide_score=slide_score(found.abnormal),
     )
-
-
-def count_cells(found: Detections, classes: Sequence[CellClass], cell_floor: float) -> int:
-    """Squamous cells, normal or not: what adequacy counts."""
-    squamous = [i for i, entry in enumerate(classes) if entry.role in (Role.SQUAMOUS, Role.ABNORMAL)]
-    return int(((found.scores >= cell_floor) & np.isin(found.classes, squamous)).sum())

@@ -11,7 +11,7 @@ from detection.learn import second_look_of
 from detection.learn_twice import weighed
 from detection.model_card import Statement, model_card
 from detection.package import DetectorPackage
-from detection.packing import calibrated, config_of, self_test_image
+from detection.packing import calibrated, config_of, counting_as_labelled, self_test_image
 from detection.training import TrainSettings, read_example
 from detection.writing import Trained, write_package
 from scripts.default_package.descent import Weights
@@ -59,10 +59,10 @@ def packed(first: Weights, second: Weights, held: Path, out: Path, how: str) -> 
     examples = [read_example(one, data.kind, settings, data.um_per_px) for one in data.images]
     look = second_look_of(config.class_names, settings)
     trained = weighed(trained, look, second, examples, _progress)
-    figures = assess(trained.opened(image), data, data.images, _progress).figures
-    return write_package(
-        trained, image, model_card(trained.config, data.counts(), figures, STATEMENT.command), out
-    )
+    assessment = assess(trained.opened(image), data, data.images, _progress)
+    trained, assessment = counting_as_labelled(trained, assessment)
+    card = model_card(trained.config, data.counts(), assessment.figures, STATEMENT.command)
+    return write_package(trained, image, card, out)
 
 
 def _progress(done: int, of: int, what: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from detection.package import default_package, sha256_of
-from scanner.offline.check_detector import check_detector
+from scanner.offline.check_detector import TILE_PX, check_detector, tile_showing
 
 
 def _copy(tmp_path: Path) -> Path:
@@ -55,3 +55,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     next(iter(weights.values())).flat[0] = np.nan
     save_file(weights, folder / "model.safetensors")
     assert any("not finite" in problem for problem in check_detector(folder).problems)
+
+
+def test_a_tile_that_is_timed_shows_the_packages_image_once() -> None:
+    image = np.full((200, 300, 3), 210, np.uint8)
+    image[90:110, 140:160] = 20
+    tile = tile_showing(image)
+    assert tile.shape == (TILE_PX, TILE_PX, 3)
+    assert (tile[:200, :300] == image).all()
+    assert (tile[200:] == 210).all()
+    assert (tile[:, 300:] == 210).all()
+    assert tile_showing(np.zeros((1500, 40, 3), np.uint8)).shape == tile.shape
