@@ -28,9 +28,13 @@ def count_cells(found: Detections, classes: Sequence[CellClass], cell_floor: flo
 
 
 def labelled_cells(seen: Sequence[Seen], classes: Sequence[CellClass]) -> int:
-    """How many squamous cells are labelled in these fields; 0 where no normal one is: then nobody marked them all."""
+    """How many squamous cells are labelled in these fields; 0 where nobody marked them all.
+
+    That is so where no normal one is, and where of some places nobody knows: people who correct findings mark the most
+    conspicuous cells.
+    """
     normal = [i for i, entry in enumerate(classes) if entry.role is Role.SQUAMOUS]
-    if not any(np.isin(field.labels, normal).any() for field in seen):
+    if any(field.partly for field in seen) or not any(np.isin(field.labels, normal).any() for field in seen):
         return 0
     return sum(int(np.isin(field.labels, adequate(classes)).sum()) for field in seen)
 

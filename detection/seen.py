@@ -47,7 +47,10 @@ STRAINS = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One field: what was found and what is true, (m,) and (n,) arrays; ``area_mm2`` at the image's scale."""
+    """One field: what was found and what is true, (m,) and (n,) arrays; ``area_mm2`` at the image's scale.
+
+    ``partly``: nobody knows all that is in it.
+    """
 
     file: Path
     slide: str
@@ -57,6 +60,7 @@ class Seen:
     labels: NDArray[np.int64]
     area_mm2: float
     looks: Appearance
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,10 @@ def look(
         looks = appearance(image)
         clipped = _clipped(found, image)
         clipped = clipped.take(~unasked(clipped.boxes, entry.boxes, entry.ignored))
-        seen.append(Seen(entry.file, entry.slide, entry.group, clipped, entry.boxes, labels, area, looks))
+        partly = len(entry.ignored) > 0
+        seen.append(
+            Seen(entry.file, entry.slide, entry.group, clipped, entry.boxes, labels, area, looks, partly)
+        )
         progress(number + 1, len(images), _what(strain))
     return seen
 

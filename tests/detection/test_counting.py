@@ -53,6 +53,14 @@ def test_few_labels_or_labels_of_abnormal_cells_alone_tell_no_floor() -> None:
     assert level_floor([], CLASSES) is None
 
 
+def test_corrected_findings_tell_no_floor() -> None:
+    """They are those cells that were suspected, and of the others nobody knows."""
+    seen = _field([NILM] * 300, [(NILM, 0.9)] * 250)
+    assert level_floor([seen], CLASSES) == 0.1
+    assert level_floor([seen, replace(seen, partly=True)], CLASSES) is None
+    assert counted_of_labelled([replace(seen, partly=True)], CLASSES, 0.3) is None
+
+
 def test_labels_that_leave_cells_out_cannot_make_the_floor_absurd() -> None:
     assert level_floor([_field([NILM] * 200, [(NILM, 0.99)] * 900)], CLASSES) == 0.5
     assert level_floor([_field([NILM] * 900, [(NILM, 0.99)] * 200)], CLASSES) == 0.1
