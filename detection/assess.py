@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from detection.cell_floor import counted_of_labelled
 from detection.cell_level import cell_figures, ranking
 from detection.classes import Role
-from detection.counting import counted_of_labelled
 from detection.crop_level import abnormal_share, crop_figures
 from detection.detector import Detector
 from detection.errors import ImageRefused

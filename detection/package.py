@@ -154,7 +154,7 @@ class Extension(BaseModel):
     ``crop_look`` learnt from crops of single cells, each filling a patch: it names what the others suspect; its
     calibration's ``first`` is of what they say.
     ``candidate_floor`` is the least object score that is a detection, ``cell_floor`` the least that counts as a cell:
-    see ``detection.counting``.
+    see ``detection.cell_floor``.
     """
 
     model_config = _STRICT

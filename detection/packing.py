@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.assess import Assessment
+from detection.cell_floor import counted_of_labelled, level_floor
 from detection.cell_level import HIT_IOU
 from detection.classes import Role, indices
-from detection.counting import counted_of_labelled, level_floor
 from detection.crops import PATCH_PX, zoom_of
 from detection.descent import Progress
 from detection.detections import Image

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detection.cell_floor import counted_of_labelled, level_floor
 from detection.classes import CellClass, Role
-from detection.counting import count_cells, counted_of_labelled, level_floor
+from detection.counting import count_cells
 from detection.detections import Detections
 from detection.seen import Seen
 from tests.detection.seen_by_hand import field
