@@ -14,6 +14,7 @@ from detection.labelled import (
     ASSUMED_UM_PER_PX,
     DataSet,
     Kind,
+    Labelled,
     ScaleOf,
     read_data,
     unsaid,
@@ -98,17 +99,7 @@ def train_package(
     if data.kind is Kind.CROPS:
         trained = _taught_by_crops(data, examples, statement, start, progress)
     else:
-        watched = rest if settings.stops_early else []
-        if settings.steps or start is None:
-            weights = fit(examples, data.classes, settings, start, progress, watched)
-        else:
-            weights = _first_look(start, data)
-        trained = Trained(config_of(data, settings, statement, start), weights)
-        kept_as_it_was = start if settings.keeps_classes else None
-        trained = calibrated(trained, data, held, test_image, kept_as_it_was, progress)
-        trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
-        if kept_as_it_was is not None:
-            trained = _naming_as(kept_as_it_was, trained)
+        trained = _taught_by_fields(data, held, examples, rest, settings, statement, start, progress)
     nothing = Assessment(Figures(n={"images": 0}))
     assessment = assess(trained.opened(test_image), data, held, progress) if held else nothing
     trained, assessment = counting_as_labelled(trained, assessment)
@@ -119,6 +110,30 @@ def train_package(
     unscaled = [image for image in data.images if data.kind is Kind.FIELDS and not image.um_per_px]
     sizes = len(kept), len(held), len(unscaled)
     return Learnt(package, assessment, statement.command, *sizes, data.um_per_px)
+
+
+def _taught_by_fields(
+    data: DataSet,
+    held: Sequence[Labelled],
+    examples: Sequence[Example],
+    rest: Sequence[Example],
+    settings: TrainSettings,
+    statement: Statement,
+    start: DetectorPackage | None,
+    progress: Progress,
+) -> Trained:
+    """Two looks of its own; ``rest`` are the ``held`` images as examples."""
+    watched = rest if settings.stops_early else []
+    if settings.steps or start is None:
+        weights = fit(examples, data.classes, settings, start, progress, watched)
+    else:
+        weights = _first_look(start, data)
+    trained = Trained(config_of(data, settings, statement, start), weights)
+    before = start if settings.keeps_classes else None
+    image = self_test_image(held or data.images, data, settings)
+    trained = calibrated(trained, data, held, image, before, progress)
+    trained = _looking_twice(trained, data, examples, rest, settings, start, progress)
+    return trained if before is None else _naming_as(before, trained)
 
 
 def _first_look(start: DetectorPackage, data: DataSet) -> dict[str, Floats]:
